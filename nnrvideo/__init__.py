@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nnrvideo: the neural network travels inside the video.
+
+Importing the package loads numpy and nothing heavier; every public name is fetched from its
+sub-package when it is first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from nnrvideo.errors import (
+    BitstreamError,
+    CarriageError,
+    ContainerError,
+    InferenceError,
+    LimitExceededError,
+    ModelError,
+    NnrVideoError,
+    TensorMismatchError,
+    TruncatedError,
+    UnsupportedFeatureError,
+)
+from nnrvideo.limits import Limits
+from nnrvideo.picture import ChromaFormat, ColourDescription, Picture, PictureFormat
+from nnrvideo.tensors import TensorSet
+
+try:
+    __version__ = version("nnrvideo")
+except PackageNotFoundError:  # a bare source tree that was never installed
+    __version__ = "0+unknown"
+
+# Public name -> sub-package that owns it.
+_LAZY: dict[str, str] = {}
+
+__all__ = [
+    "BitstreamError",
+    "CarriageError",
+    "ChromaFormat",
+    "ColourDescription",
+    "ContainerError",
+    "InferenceError",
+    "LimitExceededError",
+    "Limits",
+    "ModelError",
+    "NnrVideoError",
+    "Picture",
+    "PictureFormat",
+    "TensorMismatchError",
+    "TensorSet",
+    "TruncatedError",
+    "UnsupportedFeatureError",
+    "__version__",
+]
+
+if TYPE_CHECKING:
+    pass
+
+
+def __getattr__(name: str) -> Any:
+    owner = _LAZY.get(name)
+    if owner is None:
+        raise AttributeError(f"module 'nnrvideo' has no attribute {name!r}")
+    value = getattr(import_module(owner), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
