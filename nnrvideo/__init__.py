@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nnrvideo.errors import (
     BitstreamError,
@@ -54,9 +54,6 @@ __all__ = [
     "UnsupportedFeatureError",
     "__version__",
 ]
-
-if TYPE_CHECKING:
-    pass
 
 
 def __getattr__(name: str) -> Any:

@@ -77,7 +77,7 @@ class PictureFormat:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a sample: uint8 up to 8 bits, else uint16."""
-        return np.dtype(np.uint8 if self.bit_depth <= 8 else np.uint16)  # noqa: PLR2004
+        return np.dtype(np.uint8 if self.bit_depth <= 8 else np.uint16)
 
     def scaled(self, width: int, height: int) -> PictureFormat:
         """The same sample format at another size."""
@@ -106,11 +106,11 @@ class Picture:
     colour: ColourDescription = field(default_factory=ColourDescription)
 
     def __post_init__(self) -> None:
-        if not 8 <= self.bit_depth <= _MAX_BIT_DEPTH:  # noqa: PLR2004
+        if not 8 <= self.bit_depth <= _MAX_BIT_DEPTH:
             msg = f"bit depth {self.bit_depth} is outside 8..{_MAX_BIT_DEPTH}"
             raise ValueError(msg)
         if len(self.planes) != self.chroma_format.planes:
-            msg = f"{self.chroma_format.name} has {self.chroma_format.planes} planes, got {len(self.planes)}"
+            msg = f"{len(self.planes)} planes do not make {self.chroma_format.name}"
             raise ValueError(msg)
         expected = self.format
         for component, plane in enumerate(self.planes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -27,7 +28,7 @@ class TensorSet(Mapping[str, Array]):
 
     __slots__ = ("_arrays",)
 
-    def __init__(self, tensors: Mapping[str, npt.ArrayLike] = {}) -> None:  # noqa: B006
+    def __init__(self, tensors: Mapping[str, npt.ArrayLike] = MappingProxyType({})) -> None:
         self._arrays: dict[str, Array] = {
             name: _frozen(name, value) for name, value in tensors.items()
         }
@@ -59,7 +60,7 @@ class TensorSet(Mapping[str, Array]):
             little = array.astype(array.dtype.newbyteorder("<"), copy=False)
             head = f"{name}\0{little.dtype.str}\0{array.shape}\0".encode()
             digest.update(len(head).to_bytes(8, "little") + head)
-            digest.update(memoryview(np.ascontiguousarray(little)).cast("B") if array.size else b"")
+            digest.update(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
 

@@ -43,7 +43,7 @@ def write_leb128(value: int) -> bytes:
         msg = f"{value} does not fit leb128"
         raise ValueError(msg)
     out = bytearray()
-    while value > 0x7F:  # noqa: PLR2004
+    while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)

@@ -169,7 +169,7 @@ class BitReader:
     def expect_trailing_bits(self, element: str = "rbsp_trailing_bits") -> None:
         """A one and zeros up to the very end of the data."""
         count = self.bits_left
-        if not 0 < count <= 8 or self.u(element, count) != 1 << (count - 1):  # noqa: PLR2004
+        if not 0 < count <= 8 or self.u(element, count) != 1 << (count - 1):
             raise self.error(element, "trailing bits are not a one and zeros")
 
     def _leading_zeros(self, element: str) -> int:

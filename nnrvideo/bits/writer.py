@@ -45,7 +45,7 @@ class BitWriter:
             self._done += (word >> self._tail_bits).to_bytes(whole, "big")
         self._tail = word & ((1 << self._tail_bits) - 1)
 
-    def flag(self, value: bool) -> None:  # noqa: FBT001
+    def flag(self, value: bool) -> None:
         """u(1) of a truth value."""
         self.u(1 if value else 0, 1)
 
