@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Sets up everything that the tests need and runs them: lint, types, import rules, all tests
+# against the installed package, then the wheel in a bare environment.
+#
+#   bash tests/run.sh            everything
+#   bash tests/run.sh quick      lint, types and unit tests only
+#
+# NNRVIDEO_VENV    folder of the virtual environment (default: .venv/test in the checkout)
+# NNRVIDEO_SHARED  folder with conformance vectors and clips (default: ../shared; optional)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+python=${PYTHON:-python3}
+venv=${NNRVIDEO_VENV:-$root/.venv/test}
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "environment: $venv"
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+. "$venv/bin/activate"
+# A regular install, so that the tests see what a user gets and not the source tree.
+pip install --quiet ".[test]"
+nnrvideo --version
+
+step "the native core is in use"
+python - <<'PY'
+import sys
+from nnrvideo.entropy import BACKEND
+if BACKEND != "native":
+    sys.exit("the native core is missing: is there a C++ compiler? (pip install -v . tells more)")
+PY
+
+step "lint"
+ruff check .
+ruff format --check .
+lint-imports
+
+step "types"
+mypy
+
+if [ "${1:-}" = quick ]; then
+    step "unit and property tests"
+    pytest -q tests/unit tests/property
+    exit
+fi
+
+step "NNCodec for the interoperability tests"
+bash tests/interop/setup_nncodec.sh || echo "NNCodec cannot be set up here: its tests will skip"
+
+step "all tests, native backend"
+pytest -q tests
+
+step "coder and bitstream tests, pure-Python backend"
+NNRVIDEO_PURE=1 pytest -q tests/unit/entropy tests/unit/nnc tests/property tests/hostile
+
+step "a wheel in a bare environment, outside the source tree"
+bash tests/wheel.sh
+
+step "everything passed"
