@@ -243,7 +243,9 @@ class DecodingEngine:
         if position > 8 * len(self._data):
             raise TruncatedError("the codeword ends before its stop bit", bit=position)
         size = (position + 7) // 8
-        if not self.value & 1 or self._data[size - 1] & ((1 << 8 * size - position) - 1):
+        # The stop bit is the last one consumed; only zeros follow it in its byte.
+        trailing = 8 * size - position
+        if self._data[size - 1] & ((2 << trailing) - 1) != 1 << trailing:
             raise BitstreamError("wrong stop pattern after a codeword", bit=position, clause="§7")
         return size
 
@@ -281,8 +283,11 @@ class EncodingEngine:
         """Number of entry points noted so far."""
         return len(self._marks)
 
-    def _shift(self, count: int) -> None:
-        self._low <<= count
+    def _account(self, count: int) -> None:
+        """Counts bits that ``low`` was shifted by, when the range is below 512 again.
+
+        Only then is the carry out of what has been moved away at most 1.
+        """
         self._shifted += count
         self._pending += count
         if self._pending >= _FLUSH_BITS + 8:
@@ -315,16 +320,18 @@ class EncodingEngine:
         if self.range < 256:
             count = _VALUE_BITS - self.range.bit_length()
             self.range <<= count
-            self._shift(count)
+            self._low <<= count
+            self._account(count)
         context.adapt(bin_)
         return bin_
 
     def bypass_bits(self, count: int, value: int) -> int:
         """Writes ``count`` equiprobable bins, most significant first."""
         for bit in range(count - 1, -1, -1):
-            self._shift(1)
+            self._low <<= 1
             if value >> bit & 1:
                 self._low += self.range
+            self._account(1)
         return value
 
     def enter_block_row(self, dq_state: int, *, is_entry_point: bool) -> None:
