@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NNC: the compressed representation of neural networks, ISO/IEC 15938-17, both editions."""
+
+from nnrvideo.nnc.codec import Decoded, decode, recode
+from nnrvideo.nnc.encoder import encode
+from nnrvideo.nnc.settings import EncodeSettings
+from nnrvideo.nnc.stream import NEED_DATA, NeedData, NncReader, parse_units, write_units
+from nnrvideo.nnc.topology import TopologyPayload
+from nnrvideo.nnc.units import (
+    Codebook,
+    DataUnit,
+    LayerParameterSet,
+    ModelParameterSet,
+    NodeId,
+    OpaqueUnit,
+    ParentNode,
+    Quantization,
+    QuantizationUnit,
+    StartUnit,
+    TopologyUnit,
+    Unit,
+    UnitHeader,
+)
+from nnrvideo.nnc.update import DecoderState
+
+__all__ = [
+    "NEED_DATA",
+    "Codebook",
+    "DataUnit",
+    "Decoded",
+    "DecoderState",
+    "EncodeSettings",
+    "LayerParameterSet",
+    "ModelParameterSet",
+    "NeedData",
+    "NncReader",
+    "NodeId",
+    "OpaqueUnit",
+    "ParentNode",
+    "Quantization",
+    "QuantizationUnit",
+    "StartUnit",
+    "TopologyPayload",
+    "TopologyUnit",
+    "Unit",
+    "UnitHeader",
+    "decode",
+    "encode",
+    "parse_units",
+    "recode",
+    "write_units",
+]

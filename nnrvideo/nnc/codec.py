@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole bitstreams: ``decode`` to tensors, ``recode`` back to the very same bytes.
+
+``encode`` lives in ``encoder``.  Spec: ISO/IEC 15938-17, decoding process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrvideo.errors import BitstreamError, UnsupportedFeatureError
+from nnrvideo.limits import Limits
+from nnrvideo.nnc.constants import PayloadType
+from nnrvideo.nnc.context import SyntaxContext
+from nnrvideo.nnc.elements import Element, elements_of
+from nnrvideo.nnc.payload import (
+    CodedTensor,
+    PayloadContext,
+    decode_codeword,
+    decode_raw_floats,
+    encode_codeword,
+)
+from nnrvideo.nnc.reconstruct import (
+    Block,
+    apply_blocks,
+    blocks_of,
+    convert,
+    reconstruct_tensor,
+)
+from nnrvideo.nnc.stream import describe, located, parse_units, write_units
+from nnrvideo.nnc.topology import TopologyPayload, unpack_topology
+from nnrvideo.nnc.units import DataUnit, TopologyUnit, Unit
+from nnrvideo.nnc.update import DecoderState
+from nnrvideo.tensors import TensorSet
+
+Array = npt.NDArray[Any]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """One decoded bitstream.
+
+    Args:
+        tensors: Values as transmitted, in order of first appearance; differences if
+            ``is_update``.  Local scales and factors stand beside their weights, see
+            :meth:`network_tensors`.
+        levels: int32 before multiplication, by name; raw float tensors have none.
+        topology: The graph, if the bitstream carries one.
+        units: All units in order.
+        coded: For each data unit, in order, its coded tensors; empty for raw floats.
+        blocks: Weights with their companions.
+        is_update: Values are differences to what the receiver has; a tensor that is missing is
+            unchanged.
+        nncodec1: A first-edition stream in the flavour of NNCodec 1.x.
+    """
+
+    tensors: TensorSet
+    levels: Mapping[str, npt.NDArray[np.int32]] = field(repr=False)
+    topology: TopologyPayload | None
+    units: tuple[Unit, ...] = field(repr=False)
+    coded: tuple[tuple[CodedTensor, ...], ...] = field(repr=False)
+    blocks: tuple[Block, ...]
+    is_update: bool
+    nncodec1: bool
+    _known_dimensions: Mapping[str, tuple[int, ...]] = field(repr=False)
+
+    def network_tensors(self) -> TensorSet:
+        """Tensors of the network itself: local scales applied, factors multiplied.
+
+        Raises:
+            BitstreamError: Shapes contradict each other or a value leaves float32.
+        """
+        return apply_blocks(self.tensors, self.blocks)
+
+
+def decode(
+    data: bytes, *, state: DecoderState | None = None, limits: Limits | None = None
+) -> Decoded:
+    """Decodes a bitstream of either edition.
+
+    Args:
+        data: The whole bitstream.
+        state: Memory of a receiver of a sequence of bitstreams; changed only on success.
+        limits: Bounds; those of a desktop if absent.
+
+    Returns:
+        Tensors, levels and everything needed to write the bitstream again.
+
+    Raises:
+        BitstreamError: The syntax is broken; names unit, byte and bit.
+        UnsupportedFeatureError: Legal but not implemented.
+        LimitExceededError: A limit is exceeded.
+    """
+    limits = limits or Limits.desktop()
+    state = DecoderState() if state is None else state
+    units = tuple(parse_units(data, limits, dimensions=state.dimensions))
+    _check_totals(units, limits)
+    try:
+        return _decode_units(units, state, limits, nncodec1=False)
+    except BitstreamError:
+        if _first_edition(units):
+            # Nothing in a stream tells the two flavours of the first edition apart, and a single
+            # codeword may pass in the wrong one; only the stream as a whole decides.
+            try:
+                return _decode_units(units, state, limits, nncodec1=True)
+            except BitstreamError:
+                pass
+        raise
+
+
+def recode(decoded: Decoded) -> bytes:
+    """Writes a decoded bitstream again, every codeword coded anew with the choices found.
+
+    Returns:
+        The bytes that were decoded, if their sender wrote sizes in the shortest form.
+    """
+    context = SyntaxContext.after(decoded._known_dimensions)  # noqa: SLF001
+    coded = iter(decoded.coded)
+    units: list[Unit] = []
+    for unit in decoded.units:
+        context.note(unit)
+        if not isinstance(unit, DataUnit):
+            units.append(unit)
+            continue
+        tensors = next(coded)
+        if not tensors:
+            units.append(unit)
+            continue
+        density = 0 if context.quantization is None else context.quantization.qp_density
+        payload, points = encode_codeword(tensors, density)
+        units.append(replace(unit, payload=payload, entry_points=points))
+    return write_units(units, dimensions=decoded._known_dimensions)  # noqa: SLF001
+
+
+def _first_edition(units: Sequence[Unit]) -> bool:
+    context = SyntaxContext()
+    context.note(units[0])
+    return context.general_profile_idc == 0
+
+
+def _check_totals(units: Sequence[Unit], limits: Limits) -> None:
+    """Bounds the sum of all tensors before the first is decoded."""
+    tensors = elements = 0
+    for index, unit in enumerate(units):
+        if isinstance(unit, DataUnit):
+            with located(describe(index, unit.header), 8 * unit.payload_offset):
+                for element in elements_of(unit, limits):
+                    tensors += 1
+                    elements += math.prod(element.shape)
+                limits.require("max_tensors", tensors, "tensors of the bitstream")
+                limits.require("max_total_elements", elements, "elements of the bitstream")
+
+
+def _decode_units(
+    units: tuple[Unit, ...], state: DecoderState, limits: Limits, *, nncodec1: bool
+) -> Decoded:
+    working = state.fork()
+    context = SyntaxContext.after(state.dimensions)
+    tensors: dict[str, Array] = {}
+    levels: dict[str, npt.NDArray[np.int32]] = {}
+    coded: list[tuple[CodedTensor, ...]] = []
+    grouped: list[tuple[DataUnit, tuple[Element, ...]]] = []
+    topology: TopologyPayload | None = None
+    for index, unit in enumerate(units):
+        context.note(unit)
+        with located(describe(index, unit.header)):
+            _refuse_partial(unit)
+            if isinstance(unit, TopologyUnit):
+                topology = unpack_topology(unit, limits) or topology
+        if not isinstance(unit, DataUnit):
+            continue
+        with located(describe(index, unit.header), 8 * unit.payload_offset):
+            if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
+                element, values = decode_raw_floats(unit, limits)
+                tensors[element.name] = convert(values, unit.nnr_decompressed_data_format)
+                levels.pop(element.name, None)
+                coded.append(())
+                grouped.append((unit, (element,)))
+                continue
+            around = PayloadContext(
+                context.general_profile_idc, context.quantization, working, nncodec1
+            )
+            found = decode_codeword(unit, around, limits)
+            density = 0 if context.quantization is None else context.quantization.qp_density
+            for tensor in found:
+                values = reconstruct_tensor(tensor, density)
+                name = tensor.element.name
+                tensors[name] = convert(values, unit.nnr_decompressed_data_format)
+                levels[name] = tensor.levels
+        working.note_unit(unit, [(tensor.element.name, tensor.levels) for tensor in found])
+        coded.append(found)
+        grouped.append((unit, tuple(tensor.element for tensor in found)))
+    is_update = context.mps is not None and context.mps.mps_parent_signalling_enabled_flag
+    if is_update:
+        working.note_update(levels)
+    known = dict(state.dimensions)
+    state.adopt(working)
+    return Decoded(
+        TensorSet(tensors),
+        MappingProxyType(levels),
+        topology,
+        units,
+        tuple(coded),
+        blocks_of(grouped),
+        is_update,
+        nncodec1,
+        MappingProxyType(known),
+    )
+
+
+def _refuse_partial(unit: Unit) -> None:
+    if unit.header.partial_data_counter is not None and isinstance(unit, DataUnit | TopologyUnit):
+        msg = "data spread over several units (partial_data_counter) is not implemented"
+        raise UnsupportedFeatureError(msg)

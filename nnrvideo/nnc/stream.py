@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Units out of bytes that arrive in pieces of any size, and bytes out of units.
+
+``NncReader`` does no input or output: whoever owns the bytes feeds them, in any portions, and
+gets the same units.  A unit comes whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from typing import Final, final
+
+from nnrvideo.errors import (
+    BitstreamError,
+    LimitExceededError,
+    TruncatedError,
+    UnsupportedFeatureError,
+)
+from nnrvideo.limits import Limits
+from nnrvideo.nnc.constants import UnitType
+from nnrvideo.nnc.context import SyntaxContext
+from nnrvideo.nnc.syntax import parse_unit, parse_unit_size, write_unit
+from nnrvideo.nnc.units import DataUnit, Unit, UnitHeader
+
+_UNIT_TYPE_SHIFT = 2  # nnr_unit_type are the upper six bits of the byte after the size
+
+
+@final
+class NeedData(Enum):
+    """The one value that says: feed more bytes and ask again."""
+
+    NEED_DATA = "NEED_DATA"
+
+
+NEED_DATA: Final = NeedData.NEED_DATA
+
+
+@contextmanager
+def located(where: str, first_bit: int = 0) -> Iterator[None]:
+    """Adds the unit, and the bit at which a part of it starts, to errors raised inside.
+
+    Args:
+        where: The unit, as :func:`describe` names it.
+        first_bit: Bits from the start of the unit to where inner positions are counted from.
+    """
+    try:
+        yield
+    except BitstreamError as error:
+        if error.bit is not None and error.unit is None:
+            error.bit += first_bit
+        raise error.at(unit=where, bit=first_bit)
+    except (UnsupportedFeatureError, LimitExceededError) as error:
+        message = str(error)
+        joint = ", " if message.startswith("bit ") else ": "
+        error.args = (where + joint + message,)
+        raise
+
+
+def describe(index: int, header: UnitHeader) -> str:
+    """Names a unit for error messages, as in ``NNC unit 4 (NNR_NDU at byte 1023)``."""
+    return f"NNC unit {index} ({header.type_name} at byte {header.offset})"
+
+
+@final
+class NncReader:
+    """Push parser of one bitstream.
+
+    Args:
+        limits: Bounds on what the bitstream may ask for.
+        dimensions: Shapes by element id that earlier bitstreams gave, for blocks that omit them.
+
+    After an error the reader refuses every further call with the same error.
+    """
+
+    __slots__ = ("_buffer", "_context", "_count", "_error", "_limits", "_offset", "_start")
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        dimensions: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        self._limits = limits or Limits.desktop()
+        self._context = SyntaxContext.after(dimensions or {})
+        self._buffer = bytearray()
+        self._start = 0  # first byte of the buffer that no unit has used
+        self._offset = 0  # of that byte in the bitstream
+        self._count = 0
+        self._error: Exception | None = None
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Appends bytes of the bitstream.
+
+        Raises:
+            LimitExceededError: More bytes than ``max_bitstream_bytes``.
+        """
+        pending = len(self._buffer) - self._start
+        total = self._offset + pending + len(data)
+        self._limits.require("max_bitstream_bytes", total, "NNC bitstream in bytes")
+        if self._start:
+            del self._buffer[: self._start]
+            self._start = 0
+        self._buffer += data
+
+    def next_unit(self) -> Unit | NeedData:
+        """The next unit, or ``NEED_DATA`` while it is not complete.
+
+        Raises:
+            BitstreamError: The unit, or its place in the bitstream, breaks the syntax.
+            UnsupportedFeatureError: Legal but not implemented.
+            LimitExceededError: A limit is exceeded.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            return self._next()
+        except Exception as error:
+            self._error = error
+            raise
+
+    def close(self) -> None:
+        """Says that no more bytes will come.
+
+        Raises:
+            TruncatedError: The bitstream is empty or ends inside a unit.
+        """
+        left = len(self._buffer) - self._start
+        if left:
+            where = f"NNC unit {self._count} (at byte {self._offset})"
+            raise TruncatedError(
+                f"data ends after {left} bytes of the unit", unit=where, bit=8 * left
+            )
+        if not self._count:
+            raise TruncatedError("bitstream has no units", unit="NNC unit 0 (at byte 0)", bit=0)
+
+    def _next(self) -> Unit | NeedData:
+        head = bytes(self._buffer[self._start : self._start + 5])
+        where = f"NNC unit {self._count} (at byte {self._offset})"
+        try:
+            found = parse_unit_size(head)
+        except BitstreamError as error:
+            raise error.at(unit=where) from None
+        if found is None:
+            return NEED_DATA
+        long_form, size = found
+        self._limits.require("max_unit_bytes", size, f"{where} in bytes")
+        if len(self._buffer) - self._start < size:
+            return NEED_DATA
+        self._limits.require("max_units", self._count + 1, "NNR units")
+        data = bytes(self._buffer[self._start : self._start + size])
+        unit_type = head[4 if long_form else 2] >> _UNIT_TYPE_SHIFT
+        where = describe(self._count, UnitHeader(unit_type, offset=self._offset))
+        with located(where):
+            self._check_order(unit_type)
+            unit = parse_unit(data, self._offset, self._context, self._limits)
+        self._context.note(unit)
+        self._start += size
+        self._offset += size
+        self._count += 1
+        return unit
+
+    def _check_order(self, unit_type: int) -> None:
+        if unit_type == UnitType.NNR_STR:
+            fault = "second start unit" if self._context.start is not None else None
+        elif self._context.start is None:
+            fault = "first unit is not NNR_STR"
+        elif unit_type == UnitType.NNR_MPS and self._context.mps is not None:
+            fault = "second model parameter set"
+        else:
+            fault = None
+        if fault is not None:
+            raise BitstreamError(fault, element="nnr_unit_type", bit=16)
+
+
+def parse_units(
+    data: bytes,
+    limits: Limits | None = None,
+    *,
+    dimensions: Mapping[str, tuple[int, ...]] | None = None,
+) -> list[Unit]:
+    """All units of a whole bitstream.
+
+    Args:
+        data: The bitstream.
+        limits: Bounds; those of a desktop if absent.
+        dimensions: Shapes by element id that earlier bitstreams of the sequence gave.
+
+    Returns:
+        Units in order; ``unit.header`` has offset and size in bytes.
+
+    Raises:
+        BitstreamError: The syntax is broken; ``TruncatedError`` if the data ends inside a unit.
+        UnsupportedFeatureError: Legal but not implemented.
+        LimitExceededError: A limit is exceeded.
+    """
+    reader = NncReader(limits, dimensions=dimensions)
+    reader.feed(data)
+    units: list[Unit] = []
+    while (unit := reader.next_unit()) is not NEED_DATA:
+        units.append(unit)
+    reader.close()
+    return units
+
+
+def write_units(
+    units: Iterable[Unit], *, dimensions: Mapping[str, tuple[int, ...]] | None = None
+) -> bytes:
+    """A bitstream of ``units``; the inverse of :func:`parse_units`.
+
+    Raises:
+        ValueError: A field does not fit its syntax element.
+    """
+    context = SyntaxContext.after(dimensions or {})
+    parts = []
+    for unit in units:
+        if isinstance(unit, DataUnit) and context.mps is None:
+            msg = "a data unit needs a model parameter set before it"
+            raise ValueError(msg)
+        parts.append(write_unit(unit, context))
+        context.note(unit)
+    return b"".join(parts)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a receiver remembers from one bitstream of a sequence to the next.
+
+Second-edition updates are coded against earlier ones: contexts look at the levels sent last
+(TCA), at where earlier updates were non-zero (HDSP), and blocks leave out shapes that the
+receiver knows.  Spec: ISO/IEC 15938-17, incremental coding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrvideo.errors import BitstreamError
+from nnrvideo.nnc.units import DataUnit, NodeId
+
+Levels = npt.NDArray[np.int32]
+
+
+@final
+class DecoderState:
+    """Memory of one receiver of one sequence of bitstreams.
+
+    Pass the same object to each ``decode`` of the sequence.  A bitstream that fails leaves it
+    as it was.
+    """
+
+    __slots__ = ("_history", "_levels", "_nodes", "_shapes")
+
+    def __init__(self) -> None:
+        self._levels: dict[str, Levels] = {}  # as decoded last, in the tensor's shape
+        self._history: dict[str, npt.NDArray[np.uint8]] = {}  # 1 where an update was non-zero
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._nodes: dict[str, NodeId] = {}
+
+    @property
+    def dimensions(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes that may be left out from now on, by element id."""
+        return self._shapes
+
+    def put_node_depth(self, name: str) -> int | None:
+        """Depth of the last node of a tensor, or ``None`` if none was received."""
+        node = self._nodes.get(name)
+        return None if node is None else node.put_node_depth
+
+    def fork(self) -> DecoderState:
+        """A copy to work on while a bitstream may still fail.  Arrays are shared, never changed."""
+        copy = DecoderState()
+        copy.adopt(self)
+        return copy
+
+    def adopt(self, other: DecoderState) -> None:
+        """Becomes equal to ``other``."""
+        self._levels = dict(other._levels)
+        self._history = dict(other._history)
+        self._shapes = dict(other._shapes)
+        self._nodes = dict(other._nodes)
+
+    def reference(self, name: str, shape: tuple[int, ...]) -> Levels:
+        """Levels that temporal contexts look at.
+
+        Raises:
+            BitstreamError: The tensor was never received, or had another shape.
+        """
+        levels = self._levels.get(name)
+        if levels is None or levels.shape != shape:
+            found = "none" if levels is None else f"one of shape {levels.shape}"
+            raise BitstreamError(
+                f"{name!r} of shape {shape} needs a reference tensor, there is {found}",
+                element="temporal_context_modeling_flag",
+            )
+        return levels
+
+    def history(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
+        """Map of where earlier updates were non-zero, or ``None`` if there is none that fits."""
+        found = self._history.get(name)
+        return found if found is not None and found.shape == shape else None
+
+    def check_node(self, unit: DataUnit) -> None:
+        """Refuses a unit with temporal contexts that does not follow the last one of its tensor.
+
+        Raises:
+            BitstreamError: Another sender or parameter, or an update before it was lost.
+        """
+        node, stored = node_of(unit), self._nodes.get(unit.topology_elem_ids[0])
+        if node is None or stored is None:
+            return
+        expected = NodeId(stored.device_id, stored.parameter_id, stored.put_node_depth + 1)
+        if unit.node_id is None:  # the device is not named then
+            node = NodeId(stored.device_id, node.parameter_id, node.put_node_depth)
+        if node != expected:
+            raise BitstreamError(
+                f"update {node} does not follow {stored} of {unit.topology_elem_ids[0]!r}",
+                element="put_node_depth",
+            )
+
+    def note_unit(self, unit: DataUnit, tensors: Iterable[tuple[str, Levels]]) -> None:
+        """Remembers a decoded unit.
+
+        Args:
+            unit: The unit.
+            tensors: Name and levels, in the tensor's shape, of all that it carried as integers.
+        """
+        self._shapes[unit.topology_elem_ids[0]] = unit.tensor_dimensions
+        for name, levels in tensors:
+            self._levels[name] = levels
+        node = node_of(unit)
+        if node is not None:
+            self._nodes[unit.topology_elem_ids[0]] = node
+
+    def note_update(self, levels: Mapping[str, Levels]) -> None:
+        """Extends the history maps at the end of a bitstream with parent signalling."""
+        for name, array in levels.items():
+            non_zero = (array != 0).astype(np.uint8)
+            known = self.history(name, array.shape)
+            self._history[name] = non_zero if known is None else known | non_zero
+
+
+def node_of(unit: DataUnit) -> NodeId | None:
+    """Node id of a unit, wherever its header keeps it."""
+    if unit.node_id is not None:
+        return unit.node_id
+    parent = unit.parent
+    if parent is None or parent.parameter_id is None or parent.put_node_depth is None:
+        return None
+    return NodeId(0, parent.parameter_id, parent.put_node_depth)
