@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Media files: pictures and messages out, pictures and edited streams in.
+
+The only package that touches PyAV.  It knows where messages lie, not what they mean.
+"""
+
+from nnrvideo.container.copying import DroppedStream
+from nnrvideo.container.demux import MediaReader, SideDataCollector, open_media
+from nnrvideo.container.encode import PictureWriter, VideoWriter, open_writer
+from nnrvideo.container.info import AccessUnit, DecodedPicture, SideData, StreamInfo, VideoInfo
+from nnrvideo.container.output import OutputFile
+from nnrvideo.container.remux import RemuxReport, remux
+from nnrvideo.container.y4m import Y4mWriter
+
+__all__ = [
+    "AccessUnit",
+    "DecodedPicture",
+    "DroppedStream",
+    "MediaReader",
+    "OutputFile",
+    "PictureWriter",
+    "RemuxReport",
+    "SideData",
+    "SideDataCollector",
+    "StreamInfo",
+    "VideoInfo",
+    "VideoWriter",
+    "Y4mWriter",
+    "open_media",
+    "open_writer",
+    "remux",
+]

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``VideoWriter``: encodes pictures and carries audio, subtitles, chapters and tags along.
+
+Options are those of ffmpeg's command line, by the same names.  Presentation times are kept as
+they are given; nothing is resampled to a constant rate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from nnrvideo.container._pyav import PathLike, av, open_input, open_output, seconds, translate_errors
+from nnrvideo.container.copying import DroppedStream, StreamCopier
+from nnrvideo.container.decode import apply_colour, frame_from_picture, pixel_format_of
+from nnrvideo.container.demux import main_video
+from nnrvideo.container.info import VideoInfo
+from nnrvideo.container.output import OutputFile
+from nnrvideo.container.y4m import Y4mWriter
+from nnrvideo.errors import ContainerError
+from nnrvideo.picture import ChromaFormat, Picture, PictureFormat
+
+_DEFAULT_RATE = Fraction(25)
+_DEFAULT_TIME_BASE = Fraction(1, 90_000)
+# Encoders compute with 32-bit time scales; finer ones (raw streams) are of no use to them.
+_FINEST_TIME_BASE = Fraction(1, 1_000_000)
+
+# ffmpeg's names for things that PyAV sets by attribute instead of by option.
+_CODEC_KEYS = ("c:v", "c", "codec:v", "vcodec")
+_MUXER_KEYS = frozenset(
+    {"movflags", "brand", "muxrate", "max_delay", "frag_duration", "frag_size", "mpegts_flags",
+     "video_track_timescale", "cluster_time_limit", "reserve_index_space", "use_editlist"}
+)  # fmt: skip
+_DEFAULT_CODECS = {".h265": "libx265", ".265": "libx265", ".hevc": "libx265", ".webm": "libvpx-vp9"}
+_RAW_FORMATS = {
+    ".h264": "h264", ".264": "h264", ".avc": "h264", ".h265": "hevc", ".265": "hevc", ".hevc": "hevc",
+}  # fmt: skip
+
+
+class PictureWriter(Protocol):
+    """Where pictures go: a video file, or raw pictures."""
+
+    frames: int
+
+    def write(self, picture: Picture, pts: Fraction) -> None:
+        """Appends a picture with its presentation time in seconds."""
+
+    def close(self) -> None:
+        """Completes the output."""
+
+    def abort(self) -> None:
+        """Removes what was written so far."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+def open_writer(
+    path: PathLike,
+    *,
+    like: VideoInfo | None = None,
+    codec: str | None = None,
+    options: Mapping[str, str] | None = None,
+    copy_from: PathLike | None = None,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    overwrite: bool = False,
+) -> PictureWriter:
+    """Opens the writer that suits a path: YUV4MPEG2 for ``"-"`` and ``.y4m``, else an encoder.
+
+    Arguments and errors are those of :class:`VideoWriter`.
+    """
+    if os.fspath(path) == "-" or Path(os.fspath(path)).suffix.lower() == ".y4m":
+        return Y4mWriter(
+            path,
+            frame_rate=like.frame_rate if like else None,
+            sample_aspect_ratio=like.sample_aspect_ratio if like else None,
+            overwrite=overwrite,
+        )
+    return VideoWriter(
+        path, like=like, codec=codec, options=options, copy_from=copy_from, start=start, end=end,
+        overwrite=overwrite,
+    )  # fmt: skip
+
+
+class VideoWriter:
+    """Encodes pictures into a media file.
+
+    Size, sample format and colour are those of the first picture. The file appears when
+    :meth:`close` succeeds and not before.
+
+    Args:
+        path: Target; its suffix chooses the container.
+        like: Source video, for frame rate, time base and sample aspect ratio.
+        codec: Encoder, for instance ``"libx264"``; ``options["c:v"]`` says the same.
+        options: ffmpeg's options by name: ``c:v``, ``crf``, ``b:v``, ``preset``, ``g``,
+            ``pix_fmt``, ``r``, ``x265-params``, ``movflags`` and any other of encoder or muxer.
+        copy_from: Media file whose audio, subtitles, attachments, chapters and tags are copied.
+        start: Time of the source (seconds) that becomes 0; copied packets before it are left out.
+        end: Time of the source (seconds) at which copying stops.
+        overwrite: Whether an existing file may be replaced.
+
+    Attributes:
+        frames: Pictures written so far.
+        dropped: Streams of ``copy_from`` that the container cannot hold.
+
+    Raises:
+        ContainerError: The target exists or cannot be written; unknown encoder.
+    """
+
+    def __init__(
+        self,
+        path: PathLike,
+        *,
+        like: VideoInfo | None = None,
+        codec: str | None = None,
+        options: Mapping[str, str] | None = None,
+        copy_from: PathLike | None = None,
+        start: Fraction | None = None,
+        end: Fraction | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(os.fspath(path))
+        self.frames = 0
+        self.dropped: list[DroppedStream] = []
+        self._like = like
+        self._start, self._end = start or Fraction(0), end
+        self._codec_options = {str(k): str(v) for k, v in (options or {}).items()}
+        named = [self._codec_options.pop(key) for key in _CODEC_KEYS if key in self._codec_options]
+        suffix = self.path.suffix.lower()
+        self._codec = codec or (named[0] if named else _DEFAULT_CODECS.get(suffix, "libx264"))
+        if self._codec == "copy":
+            raise ValueError("pictures cannot be stream-copied; use remux()")
+        self._last_pts: int | None = None
+        self._format: PictureFormat | None = None
+        self._stream: Any = None
+        self._copier: StreamCopier | None = None
+        self._copies: Iterator[Any] = iter(())
+        self._ahead: Any = None
+        self._stack = contextlib.ExitStack()
+        _check_encoder(self._codec)
+        self._output = OutputFile(path, overwrite=overwrite)
+        try:
+            muxer = {k: v for k, v in self._codec_options.items() if k in _MUXER_KEYS}
+            for key in muxer:
+                del self._codec_options[key]
+            self._sink = open_output(
+                self._output.temporary, format_name=_RAW_FORMATS.get(suffix), options=muxer
+            )
+            self._copy_from = copy_from if suffix not in _RAW_FORMATS else None
+            self._source: Any = None
+            if self._copy_from is not None:
+                self._source = self._stack.enter_context(open_input(self._copy_from))
+        except BaseException:
+            self._output.discard()
+            raise
+
+    def write(self, picture: Picture, pts: Fraction) -> None:
+        """Encodes a picture.
+
+        Args:
+            picture: Same format as the first one.
+            pts: Presentation time in seconds of the source, increasing.
+
+        Raises:
+            ContainerError: The encoder or the disk refused.
+            ValueError: The format or the time does not fit what was written before.
+        """
+        if self._stream is None:
+            self._begin(picture)
+        if picture.format != self._format:
+            raise ValueError(f"a picture of {picture.format} in a file of {self._format}")
+        time_base: Fraction = self._time_base
+        ticks = round((pts - self._start) / time_base)
+        if self._last_pts is not None and ticks <= self._last_pts:
+            raise ValueError(f"presentation time {float(pts):.6f} s does not increase")
+        self._last_pts = ticks
+        frame = frame_from_picture(picture)
+        with translate_errors(self.path, "write"):
+            if frame.format.name != self._stream.codec_context.pix_fmt:
+                frame = frame.reformat(format=self._stream.codec_context.pix_fmt)
+                apply_colour(frame, picture.colour)
+            frame.pts, frame.time_base = ticks, time_base
+            for packet in self._stream.encode(frame):
+                self._sink.mux_one(packet)
+            self._copy_until(pts)
+        self.frames += 1
+
+    def close(self) -> None:
+        """Completes the file and gives it its name.
+
+        Raises:
+            ContainerError: Nothing was written, or the last bytes could not be.
+        """
+        try:
+            if self._stream is None:
+                raise ContainerError(f"no pictures were written to {self.path}")
+            with translate_errors(self.path, "write"):
+                for packet in self._stream.encode(None):
+                    self._sink.mux_one(packet)
+                self._copy_until(None)
+                self._sink.close()
+        except BaseException:
+            self.abort()
+            raise
+        self._stack.close()
+        self._output.commit()
+
+    def abort(self) -> None:
+        """Removes what was written so far."""
+        with contextlib.suppress(Exception):
+            self._sink.close()
+        self._stack.close()
+        self._output.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _begin(self, picture: Picture) -> None:
+        """Configures encoder and copied streams once the first picture is known."""
+        options = dict(self._codec_options)
+        like = self._like
+        self._time_base = max(like.time_base if like else _DEFAULT_TIME_BASE, _FINEST_TIME_BASE)
+        if like and like.time_base < _FINEST_TIME_BASE:
+            self._time_base = _DEFAULT_TIME_BASE
+        rate = Fraction(options.pop("r", "0")) or (like.frame_rate if like else None) or _DEFAULT_RATE
+        wanted = options.pop("pix_fmt", None)
+        encoder_options = {key.removesuffix(":v"): value for key, value in options.items()}
+        tag = encoder_options.pop("tag", None)
+        with translate_errors(self.path, "write"):
+            try:
+                stream: Any = self._sink.add_stream(self._codec, rate=rate.limit_denominator(1 << 16))
+            except ValueError as error:
+                raise ContainerError(f"cannot write {self.path}: {error}") from error
+            context = stream.codec_context
+            context.width, context.height = picture.width, picture.height
+            context.pix_fmt = wanted or _encoder_format(self._codec, picture.format)
+            context.time_base = self._time_base
+            apply_colour(context, picture.colour)
+            if like and like.sample_aspect_ratio:
+                context.sample_aspect_ratio = like.sample_aspect_ratio
+            context.options = encoder_options
+            if tag or (self._codec == "libx265" and self._sink.format.name in ("mp4", "mov")):
+                context.codec_tag = tag or "hvc1"
+            if "threads" not in encoder_options:
+                context.thread_count = 0
+            self._add_copies(stream)
+            try:
+                context.open()
+            except (ValueError, av.error.FFmpegError) as error:
+                raise ContainerError(f"{self._codec} refuses its settings: {error}") from error
+            unknown = sorted(set(context.options) & set(encoder_options))
+            if unknown:
+                raise ContainerError(f"{self._codec} has no option {', '.join(unknown)}")
+            self._sink.start_encoding()
+        self._stream = stream
+        self._format = picture.format
+
+    def _add_copies(self, target: Any) -> None:
+        if self._source is None:
+            return
+        assert self._copy_from is not None
+        video = main_video(self._source, self._copy_from)
+        target.metadata = dict(video.metadata)
+        if video.disposition:
+            target.disposition = video.disposition
+        others = [stream for stream in self._source.streams if stream.index != video.index]
+        self._copier = StreamCopier(self._source, self._sink, others)
+        self.dropped = self._copier.dropped
+        carried = [stream for stream in others if self._copier.carries(stream)]
+        self._copies = self._source.demux(carried) if carried else iter(())
+
+    def _copy_until(self, time: Fraction | None) -> None:
+        """Copies other streams' packets up to a time of the source; all of them for None."""
+        copier = self._copier
+        if copier is None:
+            return
+        while True:
+            packet = self._ahead or next(self._copies, None)
+            self._ahead = None
+            if packet is None:
+                return
+            if not packet.size or not copier.takes(packet):
+                continue
+            when = seconds(packet.pts if packet.pts is not None else packet.dts, packet.time_base)
+            if when is not None:
+                if time is not None and when > time:
+                    self._ahead = packet
+                    return
+                if when < self._start or (self._end is not None and when >= self._end):
+                    continue
+                shift = round(self._start / packet.time_base)
+                packet.pts = None if packet.pts is None else packet.pts - shift
+                packet.dts = None if packet.dts is None else packet.dts - shift
+            copier.send(packet)
+
+
+def _check_encoder(name: str) -> None:
+    try:
+        codec = av.Codec(name, "w")
+    except (ValueError, av.error.FFmpegError) as error:
+        raise ContainerError(f"there is no encoder {name!r}") from error
+    if codec.type != "video":
+        raise ContainerError(f"{name!r} is no video encoder")
+
+
+def _encoder_format(encoder: str, picture_format: PictureFormat) -> str:
+    """Sample format to encode: the picture's own, or one that holds it without loss.
+
+    Raises:
+        ContainerError: The encoder has none; the user must choose what to lose.
+    """
+    name = pixel_format_of(picture_format)
+    formats = av.Codec(encoder, "w").video_formats
+    if formats is None:
+        return name
+    supported = [video_format.name for video_format in formats]
+    if name in supported:
+        return name
+    # Grey pictures lose nothing in 4:2:0; deeper words lose nothing either.
+    chromas = [picture_format.chroma_format]
+    if picture_format.chroma_format is ChromaFormat.MONO:
+        chromas.append(ChromaFormat.C420)
+    for chroma in chromas:
+        for depth in (8, 10, 12, 16):
+            if depth < picture_format.bit_depth:
+                continue
+            candidate = pixel_format_of(PictureFormat(2, 2, chroma, depth))
+            if candidate in supported:
+                return candidate
+    raise ContainerError(
+        f"{encoder} cannot encode {name}; choose pix_fmt from: {', '.join(sorted(supported))}"
+    )

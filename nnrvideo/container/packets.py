@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Timestamps that a container does not store, filled in before anyone relies on them.
+
+Raw Annex B has none at all, Matroska stores no decoding times, AVI no presentation times; a
+muxer refuses or mangles packets without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any
+
+from av.bitstream import BitStreamFilterContext
+
+from nnrvideo.container._pyav import av
+
+_REORDERED = frozenset({"h264", "hevc"})  # what the dts2pts filter understands
+_DEFAULT_RATE = Fraction(25)
+# Longest run of leading packets without dts: the reordering depth of any video codec is below.
+_MAX_PENDING = 64
+
+
+def with_timestamps(packets: Iterable[Any], stream: Any, codec: str | None) -> Iterator[Any]:
+    """Yields the packets of one video stream, each with pts and dts.
+
+    Args:
+        packets: ``av.Packet`` of ``stream`` in decoding order; empty ones are dropped (only by
+            their size: packets without dts are real).
+        stream: The ``av.VideoStream``.
+        codec: Name of its coding format.
+
+    Yields:
+        The packets in the same order.
+    """
+    iterator = (packet for packet in packets if packet.size)
+    first = next(iterator, None)
+    if first is None:
+        return
+    rest = _chain(first, iterator)
+    if first.pts is not None:
+        yield from _fill_dts(rest, stream)
+    elif codec in _REORDERED:
+        yield from _derive_pts(rest, stream)
+    else:
+        yield from _count_pts(rest, stream)
+
+
+def copy_packet(packet: Any, data: bytes) -> Any:
+    """A packet cannot grow in place: a new one with other bytes and everything else equal."""
+    fresh = av.Packet(data)
+    fresh.pts, fresh.dts, fresh.duration = packet.pts, packet.dts, packet.duration
+    fresh.time_base = packet.time_base
+    fresh.stream = packet.stream
+    fresh.is_keyframe = packet.is_keyframe
+    fresh.is_corrupt = packet.is_corrupt
+    for side_data in packet.iter_sidedata():
+        fresh.set_sidedata(side_data)
+    return fresh
+
+
+def frame_duration(stream: Any) -> int:
+    """Nominal duration of a frame in the stream's time base, at least 1."""
+    rate = stream.guessed_rate or stream.average_rate or _DEFAULT_RATE
+    return max(1, round(1 / (Fraction(rate) * Fraction(stream.time_base))))
+
+
+def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def _fill_dts(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    """Counts backwards from the first known dts; later gaps continue from their predecessor."""
+    step = frame_duration(stream)
+    pending: list[Any] = []
+    last: int | None = None
+    for packet in packets:
+        if packet.dts is None and last is None and len(pending) < _MAX_PENDING:
+            pending.append(packet)
+            continue
+        if packet.dts is None:
+            packet.dts = _next_dts(last, packet.pts)
+        yield from _backfill(pending, packet.dts, step)
+        pending.clear()
+        last = packet.dts
+        yield packet
+    # A stream so short that no dts was ever known: decoding order is all there is.
+    earliest = min((packet.pts for packet in pending if packet.pts is not None), default=0)
+    yield from _backfill(pending, earliest + step, step)
+
+
+def _backfill(pending: list[Any], end: int, step: int) -> list[Any]:
+    """Gives dts to packets that precede ``end``; strictly increasing and never after pts."""
+    limit = end
+    for packet in reversed(pending):
+        limit = limit - step
+        if packet.pts is not None:
+            limit = min(limit, packet.pts)
+        packet.dts = limit
+    return pending
+
+
+def _next_dts(last: int | None, pts: int | None) -> int:
+    following = 0 if last is None else last + 1
+    return following if pts is None else min(following, pts)
+
+
+def _derive_pts(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    """AVC and HEVC without presentation times: libavcodec derives them from the slice headers."""
+    step = frame_duration(stream)
+    bitstream_filter = BitStreamFilterContext("dts2pts", stream)
+    offset: int | None = None
+    # The filter hands out clones without stream; order is preserved, so a count suffices.
+    count = 0
+
+    def counted() -> Iterator[Any]:
+        nonlocal count
+        for packet in packets:
+            packet.dts = count * step
+            packet.duration = packet.duration or step
+            count += 1
+            yield from bitstream_filter.filter(packet)
+        yield from bitstream_filter.filter(None)
+
+    for packet in counted():
+        packet.stream = stream
+        if not packet.time_base:
+            packet.time_base = stream.time_base
+        if packet.pts is None:
+            packet.pts = packet.dts
+        if offset is None:
+            offset = packet.pts  # the first picture shall be shown at time 0
+        packet.pts -= offset
+        packet.dts -= offset
+        yield packet
+
+
+def _count_pts(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    """Other codecs without presentation times: decoding order is taken for output order."""
+    step = frame_duration(stream)
+    last = -step
+    for packet in packets:
+        if packet.dts is None:
+            packet.dts = last + step
+        if packet.pts is None:
+            packet.pts = packet.dts
+        last = packet.dts
+        yield packet

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stream copy with a hook for the video's access units: nothing is re-encoded, nothing re-timed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, final
+
+from nnrvideo.container._pyav import (
+    PathLike,
+    codec_name,
+    open_input,
+    open_output,
+    seconds,
+    translate_errors,
+)
+from nnrvideo.container.copying import DroppedStream, StreamCopier
+from nnrvideo.container.demux import access_unit, main_video
+from nnrvideo.container.info import AccessUnit
+from nnrvideo.container.output import OutputFile
+from nnrvideo.container.packets import copy_packet, with_timestamps
+from nnrvideo.errors import ContainerError
+
+Edit = Callable[[AccessUnit], bytes]
+Progress = Callable[[float], None]
+
+# Edit lists need a moov that is written once the first timestamps are known (delay_moov);
+# without it fragmented files with B-frames would be shifted in time.
+_FRAGMENTED_FLAGS = "frag_keyframe+delay_moov+default_base_moof"
+_RAW_FORMATS = {"h264": "h264", "hevc": "hevc"}
+_RAW_SUFFIXES = frozenset({".h264", ".264", ".avc", ".h265", ".265", ".hevc"})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RemuxReport:
+    """What a stream copy did."""
+
+    access_units: int  # of the main video stream
+    edited: int  # access units that the hook changed
+    bytes_added: int  # by the hook, before the container's own overhead
+    dropped: tuple[DroppedStream, ...] = ()  # streams the target cannot hold
+
+
+def remux(
+    src: PathLike,
+    dst: PathLike,
+    edit: Edit | None = None,
+    *,
+    edit_configuration: Callable[[bytes], bytes] | None = None,
+    overwrite: bool = False,
+    fragmented: bool = False,
+    format_name: str | None = None,
+    options: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> RemuxReport:
+    """Copies a media file, optionally editing the access units of its main video stream.
+
+    Audio, subtitles, further video, attachments, data streams, chapters, tags, dispositions and
+    timestamps are kept as far as the target container can hold them.
+
+    Args:
+        src: Source file.
+        dst: Target file; its suffix chooses the container. May be the source itself.
+        edit: Gets each access unit in decoding order and returns its new bytes in the same
+            framing; returning ``unit.data`` leaves it alone.
+        edit_configuration: Gets the decoder configuration record and returns the new one.
+        overwrite: Whether an existing target may be replaced.
+        fragmented: Write fragmented MP4.
+        format_name: libavformat muxer, when the suffix does not tell.
+        options: Further options of the muxer, for instance ``{"movflags": "+faststart"}``.
+        progress: Called with the fraction done, 0 to 1, now and then.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ContainerError: A file cannot be read or written; the target is then left as it was.
+    """
+    muxer_options = dict(options or {})
+    if fragmented:
+        muxer_options.setdefault("movflags", _FRAGMENTED_FLAGS)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(open_input(src))
+        video = main_video(source, src)
+        output = stack.enter_context(OutputFile(dst, overwrite=overwrite))
+        raw = Path(os.fspath(dst)).suffix.lower() in _RAW_SUFFIXES or format_name in _RAW_FORMATS
+        if raw:
+            format_name = _raw_format(codec_name(video), dst)
+        with translate_errors(dst, "write"):
+            sink = open_output(output.temporary, format_name=format_name, options=muxer_options)
+            job = _Remux(source, sink, video, edit, raw=raw)
+            try:
+                if edit_configuration is not None:
+                    job.edit_configuration(edit_configuration)
+                job.run(progress)
+            except BaseException:
+                # The file is thrown away: a trailer that fails as well is of no interest.
+                with contextlib.suppress(Exception):
+                    sink.close()
+                raise
+            sink.close()
+    if progress is not None:
+        progress(1.0)
+    return RemuxReport(job.access_units, job.edited, job.bytes_added, tuple(job.dropped))
+
+
+class _Remux:
+    """One run of :func:`remux`."""
+
+    def __init__(
+        self, source: Any, sink: Any, video: Any, edit: Edit | None, *, raw: bool
+    ) -> None:
+        self._source, self._sink, self._video, self._edit = source, sink, video, edit
+        self._codec = codec_name(video)
+        self._name: str = source.name.removeprefix("file:")
+        streams = [video] if raw else list(source.streams)
+        self._copier = StreamCopier(source, sink, streams)
+        self.dropped = self._copier.dropped
+        if any(dropped.index == video.index for dropped in self.dropped):
+            reason = next(d.reason for d in self.dropped if d.index == video.index)
+            raise ContainerError(f"{sink.name.removeprefix('file:')} cannot hold the video: {reason}")
+        self.access_units = 0
+        self.edited = 0
+        self.bytes_added = 0
+
+    def edit_configuration(self, edit: Callable[[bytes], bytes]) -> None:
+        """Replaces the decoder configuration record of the target's video stream."""
+        old = bytes(self._video.codec_context.extradata or b"")
+        new = edit(old)
+        if new != old:
+            self._copier.target(self._video.index).codec_context.extradata = new
+
+    def run(self, progress: Progress | None) -> None:
+        """Copies all packets."""
+        self._sink.start_encoding()
+        total = self._duration()
+        start = seconds(self._video.start_time, self._video.time_base) or Fraction(0)
+        for packet in self._all_packets():
+            if packet.stream_index != self._video.index:
+                self._copier.send(packet)
+                continue
+            unit = access_unit(packet, self.access_units)
+            self.access_units += 1
+            if self._edit is not None:
+                packet = self._edited(packet, unit)
+            self._copier.send(packet)
+            if progress is not None and unit.is_keyframe and total and unit.time is not None:
+                progress(min(1.0, max(0.0, float((unit.time - start) / total))))
+
+    def _edited(self, packet: Any, unit: AccessUnit) -> Any:
+        assert self._edit is not None
+        data = self._edit(unit)
+        if data == unit.data:
+            return packet
+        self.edited += 1
+        self.bytes_added += len(data) - len(unit.data)
+        return copy_packet(packet, data)
+
+    def _all_packets(self) -> Iterator[Any]:
+        """Packets of all carried streams; those of the video have complete timestamps.
+
+        Others that come between are handed on at once: completing the video's timestamps may
+        look a few packets ahead, and the muxer sorts by time anyway.
+        """
+        others: list[Any] = []
+
+        def video_only() -> Iterator[Any]:
+            with translate_errors(self._name, "read"):
+                for packet in self._source.demux():
+                    if packet.stream_index == self._video.index:
+                        yield packet
+                    elif packet.size and self._copier.takes(packet):
+                        others.append(packet)
+
+        for packet in with_timestamps(video_only(), self._video, self._codec):
+            yield from others
+            others.clear()
+            yield packet
+        yield from others
+
+    def _duration(self) -> Fraction | None:
+        duration = seconds(self._video.duration, self._video.time_base)
+        if duration is None and self._source.duration:
+            duration = Fraction(self._source.duration, 1_000_000)
+        return duration
+
+
+def _raw_format(codec: str | None, dst: PathLike) -> str:
+    """Muxer for a raw byte stream.
+
+    Raises:
+        ContainerError: The suffix promises another codec than the stream has.
+    """
+    suffix = Path(os.fspath(dst)).suffix.lower()
+    expected = "h264" if suffix in (".h264", ".264", ".avc") else "hevc"
+    if codec not in _RAW_FORMATS or (suffix in _RAW_SUFFIXES and codec != expected):
+        raise ContainerError(f"cannot write {os.fspath(dst)}: the video is {codec}")
+    return _RAW_FORMATS[codec]
