@@ -60,6 +60,9 @@ class ParameterTypes(IntFlag):
     NNR_CPT_BI = 8  # bias
 
 
+NO_COMPANIONS = ParameterTypes(0)
+
+
 class QuantizationMethod(IntFlag):
     """mps_quantization_method_flags and lps_quantization_method_flags."""
 

@@ -48,7 +48,7 @@ class CodedTensor:
     element: Element
     spec: TensorSpec
     levels: Levels = field(repr=False)
-    choices: TensorChoices = TensorChoices()
+    choices: TensorChoices = field(default_factory=TensorChoices)
     qp_delta: int | None = None
     qp: int | None = None
 

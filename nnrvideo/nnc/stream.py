@@ -50,7 +50,8 @@ def located(where: str, first_bit: int = 0) -> Iterator[None]:
     except BitstreamError as error:
         if error.bit is not None and error.unit is None:
             error.bit += first_bit
-        raise error.at(unit=where, bit=first_bit)
+        error.at(unit=where, bit=first_bit)
+        raise
     except (UnsupportedFeatureError, LimitExceededError) as error:
         message = str(error)
         joint = ", " if message.startswith("bit ") else ": "

@@ -14,6 +14,7 @@ from typing import final
 from nnrvideo.entropy import EntryPoint
 from nnrvideo.nnc.constants import (
     DEFAULT_CABAC_UNARY_LENGTH_MINUS1,
+    NO_COMPANIONS,
     ParameterTypes,
     ParentNodeIdType,
     PayloadType,
@@ -93,7 +94,7 @@ class ModelParameterSet:
     base_model_id: str | None = None
     performance_metric_type: str | None = None
     quantization: Quantization | None = Quantization()
-    maps: PerformanceMaps = PerformanceMaps()
+    maps: PerformanceMaps = field(default_factory=PerformanceMaps)
     validation_set_performance: float | None = None
     reserved_zero: int = 0  # 7 bits in the first edition, 2 or 3 in the second; kept as found
     header: UnitHeader = UnitHeader(UnitType.NNR_MPS)
@@ -107,7 +108,7 @@ class LayerParameterSet:
     lps_self_contained_flag: bool = True
     lps_quantization_method_flags: int = 1
     quantization: Quantization | None = Quantization()
-    maps: PerformanceMaps = PerformanceMaps()
+    maps: PerformanceMaps = field(default_factory=PerformanceMaps)
     header: UnitHeader = UnitHeader(UnitType.NNR_LPS)
 
 
@@ -246,7 +247,7 @@ class DataUnit:
     codebook_h: Codebook | None = None
     dq_flag: bool = False
     tensor_dimensions_flag: bool = True
-    compressed_parameter_types: ParameterTypes = ParameterTypes(0)
+    compressed_parameter_types: ParameterTypes = NO_COMPANIONS
     decomposition_rank: int = 0
     g_number_of_rows: int = 0
     cabac_unary_length_minus1: int | None = None
