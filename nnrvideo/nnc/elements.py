@@ -87,7 +87,7 @@ def elements_of(unit: DataUnit, limits: Limits) -> tuple[Element, ...]:
             f"{len(unit.topology_elem_ids)} ids for the {len(_id_order(unit))} tensors of a block",
             element="count_topology_elements_minus2",
         )
-    if len(named) < 2:  # noqa: PLR2004
+    if len(named) < 2:
         raise BitstreamError(
             "a block has a weight and a companion", element="compressed_parameter_types"
         )

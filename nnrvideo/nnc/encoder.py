@@ -173,7 +173,7 @@ def _base_qp(qps: Mapping[str, int], settings: EncodeSettings) -> int:
 # --- one tensor ---------------------------------------------------------------------------------
 
 
-def _data_unit(  # noqa: PLR0913, PLR0917
+def _data_unit(  # noqa: PLR0917
     name: str,
     array: Array,
     index: int,

@@ -87,7 +87,7 @@ def parse_data_unit(
         if context.general_profile_idc == 1:
             shift = r.uek("first_tensor_dimension_shift", 1)
         scan_order = r.u("scan_order", 4)
-        if scan_order > 4:  # noqa: PLR2004
+        if scan_order > 4:
             raise r.error("scan_order", f"scan order {scan_order} is not 0 to 4")
         entry_points = _parse_entry_points(r, unit, scan_order)
     r.align_one()

@@ -171,7 +171,7 @@ def apply_blocks(tensors: Mapping[str, Array], blocks: Sequence[Block]) -> Tenso
         weight = block.names.get(Role.WEIGHT)
         scaling = block.names.get(Role.SCALING)
         factors = [block.names[role] for role in (Role.G, Role.H) if role in block.names]
-        if weight is None and scaling is None and len(factors) != 2:  # noqa: PLR2004
+        if weight is None and scaling is None and len(factors) != 2:
             continue
         if weight is not None:
             value = result[weight]
@@ -195,7 +195,7 @@ def _scale_rows(weight: Array, scale: Array) -> Array:
 
 
 def _product(left: Array, right: Array, shape: tuple[int, ...]) -> Array:
-    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:  # noqa: PLR2004
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
         raise BitstreamError(f"factors of shapes {left.shape} and {right.shape}")
     with np.errstate(over="ignore", invalid="ignore"):
         product: Array = _finite(left @ right)

@@ -58,7 +58,7 @@ def parse_unit_size(data: bytes | bytearray | memoryview) -> tuple[bool, int] | 
     """
     if not data:
         return None
-    long_form = data[0] >= 0x80  # noqa: PLR2004
+    long_form = data[0] >= 0x80
     field_bytes = 4 if long_form else 2
     if len(data) < field_bytes:
         return None
@@ -350,10 +350,10 @@ def _write_quantization(w: BitWriter, methods: int, quantization: Quantization |
 
 def _parse_maps(
     r: BitReader,
-    has_spm: bool,  # noqa: FBT001
-    has_ppm: bool,  # noqa: FBT001
-    has_upm: bool,  # noqa: FBT001
-    has_dpm: bool,  # noqa: FBT001
+    has_spm: bool,
+    has_ppm: bool,
+    has_upm: bool,
+    has_dpm: bool,
 ) -> PerformanceMaps:
     return PerformanceMaps(
         maps.parse_sparsification(r) if has_spm else None,
