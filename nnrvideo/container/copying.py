@@ -61,7 +61,7 @@ class StreamCopier:
                 continue
             if target is None:
                 continue
-            target.metadata = dict(stream.metadata)
+            target.metadata.update(stream.metadata)
             if stream.disposition:
                 target.disposition = stream.disposition
             self._targets[stream.index] = target

@@ -283,7 +283,7 @@ class VideoWriter:
             return
         assert self._copy_from is not None
         video = main_video(self._source, self._copy_from)
-        target.metadata = dict(video.metadata)
+        target.metadata.update(video.metadata)
         if video.disposition:
             target.disposition = video.disposition
         others = [stream for stream in self._source.streams if stream.index != video.index]
