@@ -10,6 +10,7 @@ from nnrvideo.carriage.base import CodecCarriage, carriage_for, register, suppor
 from nnrvideo.carriage.hevc import HevcCarriage
 from nnrvideo.carriage.nal import NalFraming, NalSpan
 from nnrvideo.carriage.nalcarriage import FILTER_PAYLOAD_TYPES, NalCarriage
+from nnrvideo.carriage.order import PictureOrder, picture_order
 
 __all__ = [
     "FILTER_PAYLOAD_TYPES",
@@ -19,7 +20,9 @@ __all__ = [
     "NalCarriage",
     "NalFraming",
     "NalSpan",
+    "PictureOrder",
     "carriage_for",
+    "picture_order",
     "register",
     "supported_codecs",
 ]

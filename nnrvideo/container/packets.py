@@ -7,15 +7,18 @@ muxer refuses or mangles packets without them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
-from av.bitstream import BitStreamFilterContext
+from nnrvideo.carriage import picture_order
+from nnrvideo.container._pyav import av, open_input
+from nnrvideo.errors import BitstreamError
 
-from nnrvideo.container._pyav import av
+_log = logging.getLogger(__name__)
 
-_REORDERED = frozenset({"h264", "hevc"})  # what the dts2pts filter understands
+_REORDERED = frozenset({"h264", "hevc"})  # codecs whose picture_order() is known
 _DEFAULT_RATE = Fraction(25)
 # Longest run of leading packets without dts: the reordering depth of any video codec is below.
 _MAX_PENDING = 64
@@ -41,7 +44,7 @@ def with_timestamps(packets: Iterable[Any], stream: Any, codec: str | None) -> I
     if first.pts is not None:
         yield from _fill_dts(rest, stream)
     elif codec in _REORDERED:
-        yield from _derive_pts(rest, stream)
+        yield from _derive_pts(rest, stream, codec)
     else:
         yield from _count_pts(rest, stream)
 
@@ -106,34 +109,38 @@ def _next_dts(last: int | None, pts: int | None) -> int:
     return following if pts is None else min(following, pts)
 
 
-def _derive_pts(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
-    """AVC and HEVC without presentation times: libavcodec derives them from the slice headers."""
+def _derive_pts(packets: Iterator[Any], stream: Any, codec: str) -> Iterator[Any]:
+    """Codecs with picture order counts: a first pass over the file finds the output order."""
+    order = _output_order(stream, codec)
     step = frame_duration(stream)
-    bitstream_filter = BitStreamFilterContext("dts2pts", stream)
-    offset: int | None = None
-    # The filter hands out clones without stream; order is preserved, so a count suffices.
-    count = 0
-
-    def counted() -> Iterator[Any]:
-        nonlocal count
-        for packet in packets:
-            packet.dts = count * step
-            packet.duration = packet.duration or step
-            count += 1
-            yield from bitstream_filter.filter(packet)
-        yield from bitstream_filter.filter(None)
-
-    for packet in counted():
-        packet.stream = stream
-        if not packet.time_base:
-            packet.time_base = stream.time_base
-        if packet.pts is None:
-            packet.pts = packet.dts
-        if offset is None:
-            offset = packet.pts  # the first picture shall be shown at time 0
-        packet.pts -= offset
-        packet.dts -= offset
+    ranks = {index: rank for rank, index in enumerate(order)}
+    # Decoding must run ahead of output by as much as the worst reordering needs.
+    delay = max((index - rank for index, rank in ranks.items()), default=0)
+    for index, packet in enumerate(packets):
+        packet.pts = ranks.get(index, index) * step
+        packet.dts = (index - delay) * step
+        packet.duration = packet.duration or step
         yield packet
+
+
+def _output_order(stream: Any, codec: str) -> list[int]:
+    """Indices of the access units in output order."""
+    reader = picture_order(codec, bytes(stream.codec_context.extradata or b""))
+    keys: list[tuple[int, int]] = []
+    if reader is None:
+        return []
+    with open_input(stream.container.name.removeprefix("file:")) as container:
+        for packet in container.demux(container.streams[stream.index]):
+            if not packet.size:
+                continue
+            last = keys[-1] if keys else (0, 0)
+            try:
+                keys.append(reader.key(bytes(packet)))
+            except BitstreamError as error:
+                # Damaged headers: the picture stays where decoding order has it.
+                _log.warning("access unit %d: no picture order: %s", len(keys), error)
+                keys.append(last)
+    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def _count_pts(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
