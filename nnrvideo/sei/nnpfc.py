@@ -12,7 +12,7 @@ Spec: Rec. ITU-T H.274 (V4, 01/2026) clause 8.28.1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import ClassVar, final
 
 from nnrvideo.bits import BitReader
@@ -48,7 +48,7 @@ _MAX_METADATA_EXTENSION_BITS = 4096
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Nnpfc:
     """One NNPFC message; fields are named as the syntax elements and stand in their order.
 
@@ -125,7 +125,18 @@ class Nnpfc:
     nnpfc_for_human_viewing_idc: int = 0
     nnpfc_for_machine_analysis_idc: int = 0
     nnpfc_reserved_metadata_extension_bit: tuple[bool, ...] = ()
-    nnpfc_payload_byte: bytes = field(default=b"", repr=False)
+    nnpfc_payload_byte: bytes = b""
+
+    def __repr__(self) -> str:
+        """Only what differs from its default, and a network by its length."""
+        said = []
+        for element in fields(self):
+            value = getattr(self, element.name)
+            if isinstance(value, bytes):
+                said.append(f"{element.name}=<{len(value)} bytes>")
+            elif value != element.default:
+                said.append(f"{element.name}={value!r}")
+        return f"Nnpfc({', '.join(said)})"
 
     def to_payload(self) -> bytes:
         """The payload's bytes; see :func:`write_nnpfc`."""

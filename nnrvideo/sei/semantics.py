@@ -201,7 +201,11 @@ def check_picture(message: Nnpfc, picture: PictureFormat, limits: Limits | None 
             f"output {name} {size} is no multiple of {unit}",
         )
     if purpose & syntax.PURPOSE_RESOLUTION:
-        _demand(any(ratio != 1 for ratio in scale(message)), "nnpfc_pic_width_num_minus1", "resamples nothing")
+        _demand(
+            any(ratio != 1 for ratio in scale(message)),
+            "nnpfc_pic_width_num_minus1",
+            "resamples nothing",
+        )
     if message.nnpfc_out_order_idc == 3:
         _demand(
             out.chroma_format is ChromaFormat.C420, "nnpfc_out_order_idc", "3 needs 4:2:0 output"
