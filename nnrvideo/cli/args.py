@@ -31,9 +31,7 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 def add_input(parser: argparse.ArgumentParser, help_text: str) -> None:
     """-i IN."""
-    parser.add_argument(
-        "-i", dest="input", metavar="IN", type=Path, required=True, help=help_text
-    )
+    parser.add_argument("-i", dest="input", metavar="IN", type=Path, required=True, help=help_text)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -64,3 +62,57 @@ def check_output(path: Path, *, overwrite: bool) -> Path:
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}")
     return path
+
+
+# Option as ffmpeg spells it -> help.  The values go to the encoder or the muxer untouched.
+_ENCODER_OPTIONS = {
+    "-crf": ("N", "constant quality: smaller is better and bigger"),
+    "-b:v": ("RATE", "bit rate, e.g. 2M"),
+    "-maxrate": ("RATE", "upper bound of the bit rate"),
+    "-bufsize": ("SIZE", "size of the rate control buffer"),
+    "-preset": ("NAME", "speed of the encoder: ultrafast ... placebo"),
+    "-tune": ("NAME", "what the encoder is tuned for"),
+    "-profile:v": ("NAME", "profile of the codec"),
+    "-g": ("N", "longest distance of key frames; the network is repeated at each"),
+    "-bf": ("N", "B-frames in a row"),
+    "-pix_fmt": ("NAME", "sample format, e.g. yuv420p10le"),
+    "-x264-params": ("K=V:K=V", "further options of libx264"),
+    "-x265-params": ("K=V:K=V", "further options of libx265"),
+    "-movflags": ("FLAGS", "flags of the MP4 muxer, e.g. +faststart"),
+}
+
+
+def add_encoder(parser: argparse.ArgumentParser, codec: str | None, crf: str | None) -> None:
+    """Options of the video encoder, by ffmpeg's names.
+
+    Args:
+        parser: Where they go.
+        codec: Default encoder; None lets the output's suffix choose.
+        crf: Default quality; None leaves it to the encoder.
+    """
+    group = parser.add_argument_group("encoder (as in ffmpeg)")
+    group.add_argument(
+        "-c:v",
+        dest="codec",
+        metavar="CODEC",
+        default=codec,
+        help=f"libx264 or libx265 (default: {codec or 'by the suffix of the output'})",
+    )
+    for option, (metavar, text) in _ENCODER_OPTIONS.items():
+        note = f" (default: {crf}, unless -b:v is given)" if option == "-crf" and crf else ""
+        group.add_argument(
+            option, dest="encoder" + option, metavar=metavar, default=None, help=text + note
+        )
+    parser.set_defaults(default_crf=crf)
+
+
+def encoder_options(options: argparse.Namespace) -> dict[str, str]:
+    """What the user said to the encoder, by ffmpeg's names without the dash."""
+    given = {
+        name.removeprefix("-"): value
+        for name in _ENCODER_OPTIONS
+        if (value := getattr(options, "encoder" + name)) is not None
+    }
+    if options.default_crf is not None and "b:v" not in given:
+        given.setdefault("crf", options.default_crf)
+    return given

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from nnrvideo import __version__
 from nnrvideo.cli.exits import EXIT_CODES_HELP, Exit, exit_code
 from nnrvideo.errors import NnrVideoError
 

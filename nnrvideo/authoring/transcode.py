@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sender side in one go: downscale, encode, put the network into the stream.
+
+The pictures are reduced by exactly the factor that the network enlarges by, so that a player with
+nnrvideo shows the original size and every other player a smaller film.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import final
+
+from nnrvideo.authoring.embedder import EmbedReport, embed
+
+from nnrvideo.container import VideoWriter, open_media
+from nnrvideo.errors import ModelError
+from nnrvideo.model import IoContract
+from nnrvideo.picture import Picture, PictureFormat
+from nnrvideo.runtime import resize_picture
+
+Progress = Callable[[int, int | None], None]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EncodeReport:
+    """What :func:`encode` did."""
+
+    pictures: int
+    source: PictureFormat
+    coded: PictureFormat
+    cropped: tuple[int, int]  # columns and rows cut off at the right and at the bottom
+    embedded: EmbedReport
+    dropped: tuple[str, ...]  # streams of the source that the container cannot hold
+
+
+def coded_size(
+    width: int, height: int, scale: tuple[Fraction, Fraction]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Size to encode at and size that comes out again.
+
+    4:2:0 wants even sizes, and the network multiplies: what does not divide is cut off at the right
+    and at the bottom.
+
+    Args:
+        width: Luma samples of the source.
+        height: Luma rows of the source.
+        scale: Output size of the network relative to its input, across and down.
+
+    Returns:
+        (width, height) coded and (width, height) after the network.
+
+    Raises:
+        ModelError: The network does not enlarge by a whole number, or nothing is left.
+    """
+    coded, final_size = [], []
+    for size, factor in zip((width, height), scale, strict=True):
+        if factor.denominator != 1 or factor < 1:
+            raise ModelError(
+                f"encode needs a network that enlarges by a whole number, not by {factor}; "
+                "encode the video yourself and use embed"
+            )
+        small = size // (2 * int(factor)) * 2
+        if small == 0:
+            raise ModelError(f"pictures of {width}x{height} are too small to be reduced")
+        coded.append(small)
+        final_size.append(small * int(factor))
+    return (coded[0], coded[1]), (final_size[0], final_size[1])
+
+
+def encode(
+    source: Path,
+    target: Path,
+    network: bytes,
+    contract: IoContract,
+    *,
+    codec: str = "libx265",
+    options: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    duration: Fraction | None = None,
+    progress: Progress | None = None,
+) -> EncodeReport:
+    """Encodes a video at reduced size with the network inside.
+
+    Args:
+        source: Any video that libavformat reads; audio, subtitles, chapters and tags are copied.
+        target: MP4, Matroska, MPEG-TS or raw stream.
+        network: NNC bitstream.
+        contract: What that network reads and writes.
+        codec: Encoder, ``libx264`` or ``libx265``.
+        options: ffmpeg's encoder options by name.
+        overwrite: Whether an existing target may be replaced.
+        duration: Stop after so many seconds.
+        progress: Called with (pictures done, total or None).
+
+    Returns:
+        What was done.
+
+    Raises:
+        ContainerError: A file cannot be read or written.
+        CarriageError: The codec has no place for a network.
+        ModelError: The network is none that enlarges.
+    """
+    with (
+        open_media(source) as media,
+        tempfile.TemporaryDirectory(prefix=".nnrvideo-", dir=target.parent) as folder,
+    ):
+        video = media.video
+        small, large = coded_size(
+            video.width, video.height, (contract.width_ratio, contract.height_ratio)
+        )
+        middle = Path(folder) / f"coded{target.suffix}"
+        total = video.frames or None
+        pictures = 0
+        end = None if duration is None else (video.start or Fraction(0)) + duration
+        with VideoWriter(
+            middle, like=video, codec=codec, options=options, copy_from=source, end=end
+        ) as writer:
+            for item in media.pictures():
+                if end is not None and item.pts >= end:
+                    break
+                cut = _cropped(item.picture, *large)
+                coded = cut.format.scaled(*small)
+                writer.write(resize_picture(cut, coded), item.pts)
+                pictures += 1
+                if progress is not None:
+                    progress(pictures, total)
+            dropped = tuple(f"stream {d.index}: {d.reason}" for d in writer.dropped)
+        report = embed(middle, target, network, overwrite=overwrite)
+    return EncodeReport(
+        pictures=pictures,
+        source=video.format,
+        coded=video.format.scaled(*small),
+        cropped=(video.width - large[0], video.height - large[1]),
+        embedded=report,
+        dropped=dropped,
+    )
+
+
+def _cropped(picture: Picture, width: int, height: int) -> Picture:
+    """Cuts columns at the right and rows at the bottom; views, no copies."""
+    if (picture.width, picture.height) == (width, height):
+        return picture
+    wanted = picture.format.scaled(width, height)
+    planes = []
+    for component, plane in enumerate(picture.planes):
+        rows, columns = wanted.plane_shape(component)
+        planes.append(plane[:rows, :columns])
+    return Picture(tuple(planes), picture.chroma_format, picture.bit_depth, picture.colour)

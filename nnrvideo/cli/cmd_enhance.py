@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nnrvideo enhance``: decode, run the network of the stream, write the result."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from nnrvideo.cli.args import (
+    add_common,
+    add_encoder,
+    add_input,
+    add_json,
+    add_overwrite,
+    add_progress,
+    check_output,
+    encoder_options,
+)
+from nnrvideo.cli.exits import Exit, NoNetworkError, UsageError
+from nnrvideo.cli.progress import progress
+from nnrvideo.cli.report import print_json
+
+_DESCRIPTION = """\
+Audio, subtitles, chapters, metadata and timestamps are copied. Where no network applies,
+pictures are plainly upscaled to the same size, so that the output has one size throughout.
+Without any network in the video the verb stops with exit code 3, unless --plain is given.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.epilog = _DESCRIPTION
+    add_input(parser, "video with a network inside")
+    parser.add_argument(
+        "output",
+        metavar="OUT",
+        type=Path,
+        help="video file (suffix chooses the container), .y4m, or - for y4m on standard output",
+    )
+    parser.add_argument("-f", dest="format", choices=("y4m",), help="format for '-' (default: y4m)")
+    parser.add_argument(
+        "--split",
+        action="store_true",
+        help="left half plain upscale, right half network: before | after",
+    )
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="write plainly upscaled pictures if there is no network",
+    )
+    parser.add_argument(
+        "--upscaler",
+        choices=("bilinear", "bicubic", "lanczos"),
+        default="bicubic",
+        help="plain upscale where no network applies (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the network")
+    parser.add_argument(
+        "--max-memory",
+        type=int,
+        default=256,
+        metavar="MIB",
+        help="bound on the memory of one run of the network (default: %(default)s)",
+    )
+    add_encoder(parser, codec=None, crf=None)
+    add_overwrite(parser)
+    add_json(parser)
+    add_progress(parser)
+    add_common(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from nnrvideo.authoring import probe
+    from nnrvideo.container import MediaReader, PictureWriter, open_writer
+    from nnrvideo.picture import PictureFormat
+    from nnrvideo.player import enhance_file
+    from nnrvideo.runtime import Upscaler
+
+    to_stdout = str(options.output) == "-"
+    if to_stdout and (options.json or options.progress == "-"):
+        raise UsageError("standard output carries the pictures; --json and -progress - cannot")
+    if options.format and not to_stdout and options.output.suffix.lower() != ".y4m":
+        raise UsageError(f"-f {options.format} does not fit {options.output}")
+    check_output(options.output, overwrite=options.overwrite)
+    if not options.plain and not probe(options.input).networks:
+        raise NoNetworkError(
+            f"{options.input} carries no network (nnrvideo probe tells more); "
+            "--plain upscales nothing but passes the pictures on"
+        )
+
+    with ExitStack() as stack:
+
+        def open_sink(media: MediaReader, output: PictureFormat) -> PictureWriter:
+            del output
+            return stack.enter_context(
+                open_writer(
+                    options.output,
+                    like=media.video,
+                    codec=options.codec,
+                    options=encoder_options(options),
+                    copy_from=media.path,
+                    overwrite=options.overwrite,
+                )
+            )
+
+        show = stack.enter_context(
+            progress("enhancing", quiet=options.quiet, lines_to=options.progress)
+        )
+        report = enhance_file(
+            options.input,
+            open_sink,
+            split=options.split,
+            upscaler=Upscaler(options.upscaler),
+            threads=options.threads,
+            max_memory_mib=options.max_memory,
+            progress=show,
+        )
+    facts = {
+        "output": str(options.output),
+        "pictures": report.pictures,
+        "enhanced": report.enhanced,
+        "width": report.output.width,
+        "height": report.output.height,
+        "activations": [{"pts": float(t), "nnpfc_id": i} for t, i in report.activations],
+        "rejected": list(report.rejected),
+    }
+    if options.json:
+        print_json(facts)
+    elif not options.quiet:
+        print(
+            f"{options.output}: {report.pictures} pictures of "
+            f"{report.output.width}x{report.output.height}, {report.enhanced} by a network",
+            file=sys.stderr if to_stdout else sys.stdout,
+        )
+    # The picture was never lost, but a script must be able to see that the enhancement was.
+    return Exit.REJECTED if report.rejected and not report.enhanced else Exit.OK

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Output files appear whole or not at all.
+
+Everything is written to a hidden file beside the target and renamed at the end, so a failure
+halfway, a full disk or Ctrl-C leaves neither a broken film nor a damaged old one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nnrvideo.errors import ContainerError
+
+PathLike = str | os.PathLike[str]
+
+
+class OutputFile:
+    """A file that takes its name only when it is complete.
+
+    As a context manager it commits on success and discards on any exception.
+
+    Args:
+        path: Where the file shall appear.
+        overwrite: Whether an existing file may be replaced.
+
+    Attributes:
+        temporary: Where to write meanwhile; has the same suffix. For devices and pipes, which
+            cannot be renamed, it is the path itself.
+
+    Raises:
+        ContainerError: The file exists already, or the folder is missing or not writable.
+    """
+
+    def __init__(self, path: PathLike, *, overwrite: bool = False) -> None:
+        self.path = Path(os.fspath(path))
+        self._overwrite = overwrite
+        self._done = False
+        if self.path.is_dir():
+            raise ContainerError(f"cannot write {self.path}: it is a directory")
+        self._special = self.path.exists() and not self.path.is_file()
+        if self._special:
+            self.temporary = self.path
+            return
+        if self.path.exists() and not overwrite:
+            raise ContainerError(f"{self.path} exists already; ask for overwriting to replace it")
+        if not self.path.parent.is_dir():
+            raise ContainerError(f"cannot write {self.path}: no such folder")
+        name = f".{self.path.stem[:80]}.{secrets.token_hex(4)}.part{self.path.suffix}"
+        self.temporary = self.path.with_name(name)
+        with _clear_errors(self.path):
+            # Created here, so that an unwritable folder is found before hours of encoding.
+            os.close(os.open(self.temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+    def commit(self) -> None:
+        """Gives the finished file its name.
+
+        Raises:
+            ContainerError: Meanwhile a file of that name appeared, or renaming failed.
+        """
+        if self._done:
+            return
+        self._done = True
+        if self._special:
+            return
+        if not self._overwrite and self.path.exists():
+            self._remove()
+            raise ContainerError(f"{self.path} appeared while it was being written")
+        try:
+            with _clear_errors(self.path):
+                self.temporary.replace(self.path)
+        except BaseException:
+            self._remove()
+            raise
+
+    def discard(self) -> None:
+        """Removes the unfinished file; harmless after :meth:`commit`."""
+        if not self._done:
+            self._done = True
+            self._remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.discard()
+
+    def _remove(self) -> None:
+        if not self._special:
+            with contextlib.suppress(OSError):
+                self.temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ContainerError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_bytes(path: PathLike, data: bytes, *, overwrite: bool = False) -> None:
+    """Writes a small file whole or not at all.
+
+    Args:
+        path: Target.
+        data: Its content.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        ContainerError: The file exists already, or the place is not writable.
+    """
+    with OutputFile(path, overwrite=overwrite) as output, _clear_errors(output.path):
+        output.temporary.write_bytes(data)

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The enhancer on files: pictures out of a media file, and whole files from file to file.
+
+A file does not run away, so networks are waited for here and the result depends on the stream
+alone.  Every picture of the input comes out, at the input's time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol, final
+
+import numpy as np
+
+from nnrvideo.container import DecodedPicture, MediaReader, SideData, open_media
+from nnrvideo.errors import BitstreamError, LimitExceededError, UnsupportedFeatureError
+from nnrvideo.limits import Limits
+from nnrvideo.picture import Picture, PictureFormat
+from nnrvideo.player.enhancer import Enhancer
+from nnrvideo.player.events import Enhanced, Event, EventKind, Status
+from nnrvideo.runtime import Upscaler, resize_picture
+from nnrvideo.sei import NNPFC_PAYLOAD_TYPE, parse_nnpfc, parse_records
+
+Progress = Callable[[int, int | None], None]
+
+_SPLIT_LINE = 2  # luma columns
+
+
+class PictureSink(Protocol):
+    """Anything that takes pictures in output order: a video file, a pipe, a list in a test."""
+
+    def write(self, picture: Picture, pts: Fraction) -> None:
+        """Takes the next picture, shown at ``pts`` seconds."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EnhancedPicture:
+    """One output picture together with the decoded one it came from."""
+
+    picture: Picture = field(repr=False)
+    pts: Fraction  # seconds
+    index: int  # counted from 0 in output order
+    enhanced: bool
+    reason: str  # why not enhanced; empty if it is
+    nnpfc_id: int | None
+    decoded: Picture = field(repr=False)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EnhanceReport:
+    """What :func:`enhance_file` did."""
+
+    pictures: int
+    enhanced: int
+    output: PictureFormat
+    rejected: tuple[str, ...]  # reasons, each once
+    activations: tuple[tuple[Fraction, int], ...]  # (seconds, nnpfc_id)
+
+
+def enhanced_pictures(
+    media: MediaReader,
+    *,
+    limits: Limits | None = None,
+    upscaler: Upscaler = Upscaler.BICUBIC,
+    threads: int | None = None,
+    max_memory_mib: int = 256,
+    output_size: tuple[int, int] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Iterator[EnhancedPicture]:
+    """Decodes a file and runs its networks.
+
+    Args:
+        media: The open file.
+        limits: Bounds on what the stream may ask for.
+        upscaler: Plain upscale where no network applies.
+        threads: Threads of the network; None lets the runtime choose.
+        max_memory_mib: Bound on the memory of one run of a network, in MiB.
+        output_size: (width, height) of all output pictures; None takes what the stream's
+            networks signal.
+        on_event: Called for everything that happens beside pictures.
+
+    Yields:
+        Every picture of the file, in output order.
+
+    Raises:
+        ContainerError: The file cannot be read.
+    """
+    limits = limits or media.limits
+    size = output_size or signalled_size(media, limits)
+    waiting: deque[DecodedPicture] = deque()
+    with Enhancer(
+        limits=limits,
+        fallback=upscaler,
+        threads=threads,
+        max_memory_mib=max_memory_mib,
+        output_size=size,
+        realtime=False,
+        on_event=on_event,
+    ) as enhancer:
+        for item in media.events():
+            if isinstance(item, SideData):
+                enhancer.send_side_data(item.pts, item.records, clvs_start=item.clvs_start)
+                continue
+            while enhancer.send_frame(item.picture, item.pts) is Status.AGAIN:
+                yield _join(_wait(enhancer), waiting)
+            waiting.append(item)
+            while isinstance(result := enhancer.receive(timeout=0), Enhanced):
+                yield _join(result, waiting)
+        enhancer.drain()
+        while waiting:
+            yield _join(_wait(enhancer), waiting)
+
+
+def signalled_size(media: MediaReader, limits: Limits) -> tuple[int, int] | None:
+    """Largest output size that any network of a file signals, found without decoding.
+
+    The geometry of the output must be known before the first picture, while the first network may
+    come later.
+
+    Returns:
+        (width, height), or None when no network changes the size.
+    """
+    from nnrvideo.player.characteristics import output_format
+
+    best: tuple[int, int] | None = None
+    for item in media.side_data():
+        for message in _messages(item.records):
+            try:
+                nnpfc = parse_nnpfc(message)
+                if not nnpfc.nnpfc_property_present_flag:
+                    continue
+                target = output_format(nnpfc, media.video.format, limits)
+            except (BitstreamError, UnsupportedFeatureError, LimitExceededError):
+                continue  # the enhancer will report it when it comes to it
+            if best is None or target.width * target.height > best[0] * best[1]:
+                best = target.width, target.height
+    return best
+
+
+def enhance_file(
+    source: Path,
+    open_sink: Callable[[MediaReader, PictureFormat], PictureSink],
+    *,
+    split: bool = False,
+    limits: Limits | None = None,
+    upscaler: Upscaler = Upscaler.BICUBIC,
+    threads: int | None = None,
+    max_memory_mib: int = 256,
+    on_event: Callable[[Event], None] | None = None,
+    progress: Progress | None = None,
+) -> EnhanceReport:
+    """Enhances a whole file.
+
+    Args:
+        source: Media file.
+        open_sink: Called once, with the open file and the format of the output, before the first
+            picture; returns where pictures go.  Closing it is the caller's business.
+        split: Show the plain upscale in the left half and the network in the right half.
+        limits: Bounds on what the stream may ask for.
+        upscaler: Plain upscale where no network applies.
+        threads: Threads of the network.
+        max_memory_mib: Bound on the memory of one run of a network, in MiB.
+        on_event: Called for everything that happens beside pictures.
+        progress: Called with (pictures done, total or None).
+
+    Returns:
+        What was done.
+
+    Raises:
+        ContainerError: The file cannot be read, or the sink cannot be written.
+    """
+    rejected: dict[str, None] = {}
+    activations: list[tuple[Fraction, int]] = []
+
+    def note(event: Event) -> None:
+        if event.kind in (EventKind.NETWORK_REJECTED, EventKind.ERROR):
+            rejected.setdefault(event.reason)
+        elif event.kind is EventKind.NETWORK_ACTIVATED and event.nnpfc_id is not None:
+            activations.append((Fraction(event.pts or 0), event.nnpfc_id))
+        if on_event is not None:
+            on_event(event)
+
+    with open_media(source, limits=limits) as media:
+        total = media.video.frames or None
+        sink: PictureSink | None = None
+        pictures = enhanced = 0
+        output = media.video.format
+        for item in enhanced_pictures(
+            media,
+            limits=limits,
+            upscaler=upscaler,
+            threads=threads,
+            max_memory_mib=max_memory_mib,
+            on_event=note,
+        ):
+            if sink is None:
+                output = item.picture.format
+                sink = open_sink(media, output)
+            picture = _split(item, upscaler) if split else item.picture
+            sink.write(picture, item.pts)
+            pictures += 1
+            enhanced += item.enhanced
+            if progress is not None:
+                progress(pictures, total)
+    return EnhanceReport(pictures, enhanced, output, tuple(rejected), tuple(activations))
+
+
+def _messages(records: bytes) -> list[bytes]:
+    try:
+        return [m.payload for m in parse_records(records) if m.payload_type == NNPFC_PAYLOAD_TYPE]
+    except BitstreamError:
+        return []
+
+
+def _wait(enhancer: Enhancer) -> Enhanced:
+    result = enhancer.receive(timeout=None)
+    if not isinstance(result, Enhanced):
+        raise RuntimeError("the enhancer lost a picture")  # noqa: TRY004 - a bug of ours
+    return result
+
+
+def _join(result: Enhanced, waiting: deque[DecodedPicture]) -> EnhancedPicture:
+    decoded = waiting.popleft()
+    info = result.info
+    return EnhancedPicture(
+        picture=result.picture,
+        pts=decoded.pts,
+        index=decoded.index,
+        enhanced=info.enhanced,
+        reason=info.reason,
+        nnpfc_id=info.nnpfc_id,
+        decoded=decoded.picture,
+    )
+
+
+def _split(item: EnhancedPicture, upscaler: Upscaler) -> Picture:
+    """Left half plain, right half as it came out, with a bright line between."""
+    picture = item.picture
+    plain = resize_picture(item.decoded, picture.format, upscaler)
+    planes = []
+    for component, (left, right) in enumerate(zip(plain.planes, picture.planes, strict=True)):
+        joined = right.copy()
+        middle = joined.shape[1] // 2
+        joined[:, :middle] = left[:, :middle]
+        sub = picture.chroma_format.sub_width if component else 1
+        line = slice(middle, middle + max(1, _SPLIT_LINE // sub))
+        level = 1 << (picture.bit_depth - 1)
+        joined[:, line] = np.asarray(level if component else 2 * level - 1, joined.dtype)
+        planes.append(joined)
+    return Picture(tuple(planes), picture.chroma_format, picture.bit_depth, picture.colour)
