@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX networks: parted into topology and weights, vetted, described, and made ready to run."""
+
+from nnrvideo.model.check import check
+from nnrvideo.model.complexity import Complexity, measure, num_parameters_idc
+from nnrvideo.model.contract import IoContract, infer_contract
+from nnrvideo.model.filter_message import (
+    TAG_URI_NNC,
+    check_against_nnpfc,
+    contract_from_nnpfc,
+    to_nnpfc,
+)
+from nnrvideo.model.graph import TensorDeclaration
+from nnrvideo.model.onnx_graph import load_onnx, save_onnx
+from nnrvideo.model.operators import ALLOWED_OPERATORS
+from nnrvideo.model.package import (
+    TopologyForm,
+    Unpacked,
+    load_npz,
+    pack,
+    save_npz,
+    unpack,
+)
+from nnrvideo.model.prepare import Prepared, prepare
+from nnrvideo.model.shapes import Inference, infer_shapes
+from nnrvideo.model.topology import Network, Topology
+
+__all__ = [
+    "ALLOWED_OPERATORS",
+    "TAG_URI_NNC",
+    "Complexity",
+    "Inference",
+    "IoContract",
+    "Network",
+    "Prepared",
+    "TensorDeclaration",
+    "Topology",
+    "TopologyForm",
+    "Unpacked",
+    "check",
+    "check_against_nnpfc",
+    "contract_from_nnpfc",
+    "infer_contract",
+    "infer_shapes",
+    "load_npz",
+    "load_onnx",
+    "measure",
+    "num_parameters_idc",
+    "pack",
+    "prepare",
+    "save_npz",
+    "save_onnx",
+    "to_nnpfc",
+    "unpack",
+]

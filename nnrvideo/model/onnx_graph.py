@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX files to :class:`Network` and back.
+
+These functions read what the *user* gives: weights inside the file, or in data files beside it.
+What comes out of a video is read by :meth:`Topology.parse`, which opens no file at all.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+
+from nnrvideo.errors import ModelError
+from nnrvideo.limits import Limits
+from nnrvideo.model.graph import (
+    ELEMENT_TYPES,
+    Array,
+    Graph,
+    Node,
+    TensorDeclaration,
+    parse_model,
+    read_graph,
+)
+from nnrvideo.model.operators import STRUCTURAL_INPUTS
+from nnrvideo.model.topology import Network, Topology
+from nnrvideo.tensors import TensorSet
+
+_HOISTED_FROM: Final = 17  # values; smaller constants of an exporter are arithmetic, not weights
+_SMALL_INT64: Final = 1024  # values; shapes, axes and indices stay below
+_KEPT_TYPES: Final = frozenset({np.dtype(np.bool_), np.dtype(np.uint8), np.dtype(np.uint16)})
+
+
+def load_onnx(source: str | os.PathLike[str] | bytes, *, limits: Limits | None = None) -> Network:
+    """Loads a model that the user trusts.
+
+    The graph is kept in its order; documentation, names of nodes, inferred shapes, and metadata
+    but for ``nnrvideo.*`` are dropped.  Weights become the tensors of the network; constants that
+    say *how* an operator works stay inside the topology.
+
+    Args:
+        source: Path of an ``.onnx`` file, or its bytes.
+        limits: Bounds on the graph; by default :meth:`Limits.offline`, for it is the user's file.
+
+    Raises:
+        ModelError: Not an ONNX model, or not one that could travel in a video.
+        LimitExceededError: Too large.
+        OSError: The file cannot be read.
+    """
+    limits = limits or Limits.offline()
+    folder: Path | None = None
+    if isinstance(source, bytes):
+        data = source
+    else:
+        path = Path(source)
+        folder, data = path.parent, path.read_bytes()
+    model = parse_model(data, limit="max_bitstream_bytes", limits=limits)
+    graph = read_graph(
+        model, limits=limits, tensor_values=lambda tensor: _read_beside(tensor, folder)
+    )
+    return network_from_graph(graph, limits=limits)
+
+
+def save_onnx(network: Network, path: str | os.PathLike[str]) -> None:
+    """Writes a network as a self-contained ONNX file."""
+    Path(path).write_bytes(network.to_onnx())
+
+
+def network_from_graph(graph: Graph, *, limits: Limits) -> Network:
+    """Parts a graph with all values inside into topology and weights."""
+    graph = _hoist_constants(graph)
+    structural = _structural_names(graph)
+    constants: dict[str, Array] = {}
+    weights: dict[str, Array] = {}
+    for name in graph.order:
+        value = graph.constants[name]
+        (constants if _stays_inside(name, value, structural) else weights)[name] = value
+    externals = {
+        name: TensorDeclaration(name, value.dtype, value.shape) for name, value in weights.items()
+    }
+    parted = replace(graph, constants=constants, externals=externals)
+    # What we send must pass at the receiver: read it back under the receiver's rules.
+    topology = Topology.parse(Topology.from_graph(parted).skeleton, limits=limits)
+    return Network(topology, TensorSet(weights))
+
+
+def _stays_inside(name: str, value: Array, structural: frozenset[str]) -> bool:
+    if value.dtype in _KEPT_TYPES or value.size == 0 or name in structural:
+        return True
+    return value.dtype == np.int64 and value.size <= _SMALL_INT64
+
+
+def _structural_names(graph: Graph) -> frozenset[str]:
+    return frozenset(
+        name
+        for node in graph.nodes
+        for index, name in enumerate(node.inputs)
+        if index in STRUCTURAL_INPUTS.get(node.op_type, ())
+    )
+
+
+def _hoist_constants(graph: Graph) -> Graph:
+    """Turns Constant nodes that hold weights into initialisers, so that NNC can code them."""
+    nodes: list[Node] = []
+    hoisted: dict[str, Array] = {}
+    for node in graph.nodes:
+        value = node.attributes.get("value") if node.op_type == "Constant" else None
+        if (
+            isinstance(value, np.ndarray)
+            and value.dtype.kind == "f"
+            and value.size >= _HOISTED_FROM
+            and len(node.outputs) == 1
+        ):
+            hoisted[node.outputs[0]] = value
+        else:
+            nodes.append(node)
+    if not hoisted:
+        return graph
+    return replace(
+        graph,
+        nodes=tuple(nodes),
+        constants={**graph.constants, **hoisted},
+        order=(*graph.order, *hoisted),
+    )
+
+
+def _read_beside(tensor: onnx.TensorProto, folder: Path | None) -> Array:
+    """Values of an initialiser in a data file; that file must lie beside the model or below."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    if folder is None:
+        raise ModelError(
+            f"initialiser {tensor.name!r} is in the file {location!r}; give the path of the model"
+        )
+    root = folder.resolve()
+    path = (root / location).resolve()
+    if not location or not path.is_relative_to(root) or not path.is_file():
+        raise ModelError(f"initialiser {tensor.name!r}: no data file {location!r} beside the model")
+    dtype: np.dtype[Any] = ELEMENT_TYPES[tensor.data_type].newbyteorder("<")
+    shape = tuple(tensor.dims)
+    count = int(np.prod(shape, dtype=object)) if shape else 1
+    try:
+        offset = int(entries.get("offset", "0"))
+        value = np.fromfile(path, dtype, count, offset=offset)
+    except (ValueError, OSError) as error:
+        raise ModelError(f"initialiser {tensor.name!r} in {location!r}: {error}") from error
+    if value.size != count:
+        raise ModelError(f"the data file {location!r} ends inside of {tensor.name!r}")
+    return value.reshape(shape).astype(dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network as one NNC bitstream, and as a NumPy archive.
+
+NNC codes tensors; which graph they belong to travels in the topology unit.  Networks that were
+coded elsewhere often come without one; then the receiver has tensors only, and the graph must
+come from somewhere else.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, final
+
+import numpy as np
+
+from nnrvideo.errors import ModelError
+from nnrvideo.limits import Limits
+from nnrvideo.model.graph import Array
+from nnrvideo.model.topology import Network, Topology
+from nnrvideo.nnc import Decoded, DecoderState, EncodeSettings, TopologyPayload, decode, encode
+from nnrvideo.nnc.constants import CompressionFormat, StorageFormat
+from nnrvideo.tensors import TensorSet
+
+TopologyForm = Literal["onnx", "text", "none"]
+
+_STORAGE = {"onnx": StorageFormat.NNR_TPL_ONNX, "text": StorageFormat.NNR_TPL_UNREC}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What an NNC bitstream holds.
+
+    Args:
+        network: The network, or None when there is no topology or the tensors are an update.
+        tensors: The tensors, shaped as the topology says where there is one.
+        decoded: Everything else that the decoder found.
+    """
+
+    network: Network | None
+    tensors: TensorSet
+    decoded: Decoded
+
+    def require_network(self) -> Network:
+        """The network.
+
+        Raises:
+            ModelError: The bitstream alone does not make one.
+        """
+        if self.network is not None:
+            return self.network
+        if self.decoded.is_update:
+            raise ModelError("the NNC bitstream is an update; apply it to the network it refers to")
+        raise ModelError("the NNC bitstream carries no topology; give the graph separately")
+
+
+def pack(
+    network: Network, settings: EncodeSettings | None = None, *, topology: TopologyForm = "onnx"
+) -> bytes:
+    """Codes a network as one NNC bitstream.
+
+    Args:
+        network: The network.
+        settings: Choices of the encoder; its defaults when None.
+        topology: How the graph travels.  ``"onnx"`` is what the standard intends; ``"text"`` lets
+            decoders that take every topology for text, such as NNCodec, read the tensors;
+            ``"none"`` leaves the graph out.
+
+    Returns:
+        The bitstream.
+
+    Raises:
+        ValueError: ``topology`` is none of these, or a tensor has a type that NNC cannot carry.
+
+    Spec: ISO/IEC 15938-17 NNR_TPL and NNR_NDU units.
+    """
+    payload = None
+    if topology != "none":
+        if topology not in _STORAGE:
+            msg = f"topology must be 'onnx', 'text' or 'none', not {topology!r}"
+            raise ValueError(msg)
+        payload = TopologyPayload(
+            _STORAGE[topology], CompressionFormat.NNR_DFL, network.topology.skeleton
+        )
+    return encode(network.tensors, settings or EncodeSettings(), topology=payload)
+
+
+def unpack(
+    data: bytes, *, limits: Limits | None = None, state: DecoderState | None = None
+) -> Unpacked:
+    """Decodes an NNC bitstream, with its graph if it carries one.
+
+    Args:
+        data: The bitstream; untrusted.
+        limits: Bounds; by default :meth:`Limits.desktop`.
+        state: Memory of a receiver of several bitstreams, for updates.
+
+    Raises:
+        BitstreamError: The bitstream is broken.
+        UnsupportedFeatureError: It uses what is not implemented.
+        LimitExceededError: It is too large.
+        ModelError: Its graph is not acceptable, or its tensors do not fit the graph.
+    """
+    limits = limits or Limits.desktop()
+    decoded = decode(data, state=state, limits=limits)
+    tensors = decoded.network_tensors()
+    topology = _topology(decoded, limits)
+    if topology is None or decoded.is_update:
+        return Unpacked(None, tensors, decoded)
+    network = Network(topology, tensors)
+    return Unpacked(network, network.tensors, decoded)
+
+
+def _topology(decoded: Decoded, limits: Limits) -> Topology | None:
+    payload = decoded.topology
+    if payload is None:
+        return None
+    binary = payload.storage_format == StorageFormat.NNR_TPL_ONNX
+    # Text that is not deflated is somebody's remark, not a graph.
+    text = (
+        payload.storage_format == StorageFormat.NNR_TPL_UNREC
+        and payload.compression_format == CompressionFormat.NNR_DFL
+    )
+    return Topology.parse(payload.data, limits=limits) if binary or text else None
+
+
+def save_npz(tensors: TensorSet, path: str | os.PathLike[str]) -> None:
+    """Writes tensors as a NumPy archive, in their order."""
+    # Keywords of savez would clash with tensors called "file"; a list of names avoids that.
+    with zipfile.ZipFile(Path(path), "w", zipfile.ZIP_STORED) as archive:
+        for name, value in tensors.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
+
+
+def load_npz(path: str | os.PathLike[str], *, limits: Limits | None = None) -> TensorSet:
+    """Reads tensors from a NumPy archive; pickled objects are refused.
+
+    Args:
+        path: The archive.
+        limits: Bounds; by default :meth:`Limits.offline`.
+
+    Raises:
+        ModelError: Not an archive of plain arrays.
+        LimitExceededError: Too many values.
+        OSError: The file cannot be read.
+    """
+    limits = limits or Limits.offline()
+    tensors = {}
+    try:
+        with zipfile.ZipFile(Path(path)) as archive:
+            members = archive.infolist()
+            limits.require("max_tensors", len(members), "tensors in the archive")
+            for member in members:
+                limits.require("max_bitstream_bytes", member.file_size, "bytes of a tensor")
+                data = archive.read(member)
+                tensors[member.filename.removesuffix(".npy")] = _read_npy(data, limits)
+    except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ModelError(f"{os.fspath(path)} is no archive of arrays: {error}") from error
+    return TensorSet(tensors)
+
+
+def _read_npy(data: bytes, limits: Limits) -> Array:
+    """One array; its size is compared with the data before anything of that size is made."""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, column_major, dtype = np.lib.format.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, column_major, dtype = np.lib.format.read_array_header_2_0(stream)
+    else:
+        raise ValueError(f"version {version} of the array format")
+    count = math.prod(shape)
+    limits.require("max_elements", count, "values of a tensor")
+    rest = data[stream.tell() :]
+    if dtype.hasobject or dtype.itemsize * count != len(rest):
+        raise ValueError(f"{len(rest)} bytes for {list(shape)} of {dtype}")
+    flat = np.frombuffer(rest, dtype)
+    return flat.reshape(shape, order="F" if column_major else "C")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``Topology`` and ``Network``: a graph without its weights, and the two joined.
+
+A topology is the ONNX *skeleton* that travels in the topology unit of an NNC stream: the whole
+graph, with every learnt tensor declared (name, type, shape) but marked external.  The values
+travel in the compressed data units under the same names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Self, final
+
+import numpy as np
+
+from nnrvideo.errors import ModelError, TensorMismatchError
+from nnrvideo.limits import Limits
+from nnrvideo.model.graph import (
+    Array,
+    Graph,
+    TensorDeclaration,
+    parse_model,
+    read_graph,
+    serialize,
+    write_model,
+)
+from nnrvideo.tensors import TensorSet
+
+
+@final
+@dataclass(frozen=True, slots=True, repr=False)
+class Topology:
+    """A vetted graph without weights; make one with :meth:`parse` or :meth:`from_graph`.
+
+    Args:
+        skeleton: The canonical serialised ``ModelProto``: same graph, same bytes.
+        graph: The same thing, readable.
+    """
+
+    skeleton: bytes
+    graph: Graph = field(compare=False)
+
+    @classmethod
+    def parse(cls, data: bytes, *, limits: Limits | None = None) -> Self:
+        """Reads a topology from an untrusted source.
+
+        Args:
+            data: A serialised ``ModelProto`` whose learnt tensors are external with the location
+                ``nnc`` and nothing else.
+            limits: Bounds; by default :meth:`Limits.desktop`.
+
+        Raises:
+            ModelError: Not an acceptable graph; lists every violation.
+            LimitExceededError: Too large.
+        """
+        limits = limits or Limits.desktop()
+        model = parse_model(data, limit="max_topology_bytes", limits=limits)
+        try:
+            graph = read_graph(model, limits=limits)
+        except UnicodeDecodeError as error:
+            raise ModelError(f"a name in the ONNX graph is not UTF-8: {error}") from error
+        return cls.from_graph(graph)
+
+    @classmethod
+    def from_graph(cls, graph: Graph) -> Self:
+        """Writes the skeleton of a graph that has been vetted already."""
+        try:
+            return cls(serialize(write_model(graph)), graph)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"the graph cannot be written as ONNX: {error}") from error
+
+    def __repr__(self) -> str:
+        """The size of it; the bytes would fill the screen."""
+        return (
+            f"Topology({len(self.graph.nodes)} operators, {len(self.graph.externals)} tensors, "
+            f"{len(self.skeleton)} bytes)"
+        )
+
+    @property
+    def tensors(self) -> tuple[TensorDeclaration, ...]:
+        """What the weights must be, in the model's order."""
+        return tuple(self.graph.externals.values())
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A topology with weights that fit it.
+
+    Args:
+        topology: The graph.
+        tensors: Values of exactly the tensors that the topology declares.  A tensor that was
+            sent as one dimension of size 1 fits a declaration without dimensions, and a number
+            of another width is converted when nothing but its width changes.
+
+    Raises:
+        TensorMismatchError: Lists all tensors that are missing, left over, or do not fit.
+    """
+
+    topology: Topology
+    tensors: TensorSet
+
+    def __post_init__(self) -> None:
+        violations: list[str] = []
+        fitted: dict[str, Array] = {}
+        for declaration in self.topology.tensors:
+            value = self.tensors.get(declaration.name)
+            if value is None:
+                violations.append(f"tensor {declaration.name!r} is missing")
+                continue
+            try:
+                fitted[declaration.name] = _fit(value, declaration)
+            except ValueError as error:
+                violations.append(f"tensor {declaration.name!r}: {error}")
+        for name in self.tensors:
+            if name not in self.topology.graph.externals:
+                violations.append(f"tensor {name!r} is not part of the topology")
+        if violations:
+            raise TensorMismatchError("the tensors do not fit the topology", violations)
+        object.__setattr__(self, "tensors", TensorSet(fitted))
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the topology."""
+        return self.topology.graph
+
+    def with_tensors(self, tensors: TensorSet) -> Network:
+        """The same topology with other weights, for instance after an update.
+
+        Raises:
+            TensorMismatchError: The weights do not fit.
+        """
+        return Network(self.topology, tensors)
+
+    def to_onnx(self) -> bytes:
+        """The network as a self-contained ONNX file."""
+        return serialize(write_model(self.graph, self.tensors))
+
+
+def _fit(value: Array, declaration: TensorDeclaration) -> Array:
+    if value.shape != declaration.shape:
+        # An NNC stream has no tensors without dimensions (ISO/IEC 15938-17, NNR_NDU header).
+        if not (value.shape == (1,) and declaration.shape == ()):
+            msg = f"shape {list(value.shape)}, declared {list(declaration.shape)}"
+            raise ValueError(msg)
+        value = value.reshape(())
+    if value.dtype == declaration.dtype:
+        return value
+    if not _same_kind(value.dtype, declaration.dtype):
+        msg = f"type {value.dtype}, declared {declaration.dtype}"
+        raise ValueError(msg)
+    with np.errstate(over="ignore"):
+        converted: Array = value.astype(declaration.dtype)
+    if value.dtype.kind in "iu" and not np.array_equal(converted, value):
+        msg = f"values do not fit the declared type {declaration.dtype}"
+        raise ValueError(msg)
+    return converted
+
+
+def _same_kind(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
+    return (one.kind == "f" and other.kind == "f") or (one.kind in "iu" and other.kind in "iu")
