@@ -15,6 +15,7 @@ import json
 import sys
 import time
 import types
+from pathlib import Path
 
 # NNCodec imports these at start; its tensor coder uses none of them.
 NOT_NEEDED = {
@@ -72,19 +73,16 @@ def fastest(runs, action):
 def encode(source, target, options, runs):
     with np.load(source) as archive:
         tensors = {name: archive[name] for name in archive.files}
-    with open(options, encoding="utf-8") as file:
-        settings = json.load(file)
+    settings = json.loads(Path(options).read_text(encoding="utf-8"))
     stream, seconds = fastest(
         runs, lambda: nnc.compress(dict(tensors), return_bitstream=True, **settings)
     )
-    with open(target, "wb") as file:
-        file.write(stream)
+    Path(target).write_bytes(stream)
     return {"bytes": len(stream), "seconds": seconds}
 
 
 def decode(source, target, runs):
-    with open(source, "rb") as file:
-        stream = file.read()
+    stream = Path(source).read_bytes()
     try:
         tensors, seconds = fastest(runs, lambda: nnc.decompress(bytearray(stream)))
     except (Exception, SystemExit) as error:
