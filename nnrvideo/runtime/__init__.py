@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running networks on pictures: backends, tensor layouts, patches, plain resampling."""
+
+from nnrvideo.runtime.base import Capabilities, InferenceBackend, Session, TensorInfo
+from nnrvideo.runtime.layout import TensorFormat
+from nnrvideo.runtime.onnxruntime import OnnxRuntimeBackend
+from nnrvideo.runtime.resample import Upscaler, resize_picture, resize_plane
+from nnrvideo.runtime.tiling import PatchRules, TilePlan, plan_tiles
+
+__all__ = [
+    "Capabilities",
+    "InferenceBackend",
+    "OnnxRuntimeBackend",
+    "PatchRules",
+    "Session",
+    "TensorFormat",
+    "TensorInfo",
+    "TilePlan",
+    "Upscaler",
+    "plan_tiles",
+    "resize_picture",
+    "resize_plane",
+]

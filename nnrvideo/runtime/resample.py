@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plain resampling of pictures: the fallback wherever no network applies, and chroma beside luma.
+
+The only module that imports OpenCV, for the one function that it needs.  Sample centres are
+aligned (the usual convention of video scalers); chroma siting is not corrected, which for a 2x
+upscale of left-sited 4:2:0 is an error of 1/8 chroma sample.  The result depends on the samples
+alone, not on timing or on the number of threads.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib
+from typing import Any
+
+import numpy as np
+
+from nnrvideo.picture import ChromaFormat, Picture, PictureFormat, Plane
+
+
+class Upscaler(enum.Enum):
+    """Kernels of the plain resampler; the value is the name on command lines."""
+
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"  # a = -0.75, 4x4 taps
+    LANCZOS = "lanczos"  # 8x8 taps
+
+
+_CV2_NAMES = {
+    Upscaler.BILINEAR: "INTER_LINEAR",
+    Upscaler.BICUBIC: "INTER_CUBIC",
+    Upscaler.LANCZOS: "INTER_LANCZOS4",
+}
+
+
+def resize_plane(
+    plane: Plane, width: int, height: int, bit_depth: int, upscaler: Upscaler = Upscaler.BICUBIC
+) -> Plane:
+    """Resamples one plane.
+
+    Args:
+        plane: (rows, columns) uint8 or uint16, rows may be strided.
+        width: Columns of the result, at least 1.
+        height: Rows of the result, at least 1.
+        bit_depth: Bits of a sample; overshoot of the kernel is clipped to them.
+        upscaler: Kernel for enlarging; reducing averages areas, because every kernel above would
+            alias.
+
+    Returns:
+        (height, width), same dtype; the same array where nothing is to be done.
+    """
+    rows, columns = plane.shape
+    if (columns, rows) == (width, height):
+        return plane
+    cv2 = _cv2()
+    reducing = width <= columns and height <= rows
+    kernel = cv2.INTER_AREA if reducing else getattr(cv2, _CV2_NAMES[upscaler])
+    source = plane if plane.strides[1] == plane.itemsize else np.ascontiguousarray(plane)
+    resized: Plane = cv2.resize(source, (width, height), interpolation=kernel)
+    if plane.dtype == np.uint16 and bit_depth < 16:
+        np.minimum(resized, np.uint16((1 << bit_depth) - 1), out=resized)
+    return resized
+
+
+def change_depth(plane: Plane, bit_depth: int, new_depth: int) -> Plane:
+    """Moves samples to another bit depth: shift up, or round and shift down.
+
+    Args:
+        plane: uint8 or uint16 samples of ``bit_depth`` bits.
+        bit_depth: 8 to 16.
+        new_depth: 8 to 16.
+
+    Returns:
+        uint8 for 8 bits, else uint16; the same array where nothing is to be done.
+
+    Spec: the integer conversion of Rec. ITU-T H.274 (InpIntY), spec/nnpf-sei.md §4.3.
+    """
+    if bit_depth == new_depth:
+        return plane
+    dtype = np.uint8 if new_depth <= 8 else np.uint16
+    changed: Plane
+    if new_depth > bit_depth:
+        changed = plane.astype(dtype) << np.asarray(new_depth - bit_depth, dtype)
+    else:
+        shift = bit_depth - new_depth
+        rounded = (plane.astype(np.uint32) + (1 << (shift - 1))) >> shift
+        changed = np.minimum(rounded, (1 << new_depth) - 1).astype(dtype)
+    return changed
+
+
+def resize_picture(
+    picture: Picture, target: PictureFormat, upscaler: Upscaler = Upscaler.BICUBIC
+) -> Picture:
+    """Brings a picture to another size, chroma format and bit depth, without any network.
+
+    Args:
+        picture: The decoded picture.
+        target: What is wanted.  Mono becomes colour with neutral chroma; colour becomes mono by
+            dropping chroma.
+        upscaler: Kernel for enlarging.
+
+    Returns:
+        A picture of exactly ``target``; planes that already fit are shared, not copied.
+    """
+    if picture.format == target:
+        return picture
+    planes: list[Plane] = []
+    for component in range(target.chroma_format.planes):
+        rows, columns = target.plane_shape(component)
+        if component and picture.chroma_format is ChromaFormat.MONO:
+            planes.append(np.full((rows, columns), 1 << (target.bit_depth - 1), target.dtype))
+            continue
+        plane = resize_plane(picture.planes[component], columns, rows, picture.bit_depth, upscaler)
+        planes.append(change_depth(plane, picture.bit_depth, target.bit_depth))
+    return Picture(tuple(planes), target.chroma_format, target.bit_depth, picture.colour)
+
+
+def _cv2() -> Any:
+    return importlib.import_module("cv2")

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plain resampler: sizes, depths, and that it invents nothing."""
+
+import numpy as np
+import pytest
+
+from nnrvideo.picture import ChromaFormat, Picture, PictureFormat
+from nnrvideo.runtime.resample import Upscaler, change_depth, resize_picture, resize_plane
+
+
+@pytest.mark.parametrize("upscaler", list(Upscaler))
+@pytest.mark.parametrize("depth", [8, 10, 16])
+@pytest.mark.parametrize("size", [(64, 48), (33, 97), (5, 3)])
+def test_flat_stays_flat(upscaler, depth, size):
+    value = (1 << depth) - 3
+    plane = np.full((24, 32), value, np.uint8 if depth == 8 else np.uint16)
+    resized = resize_plane(plane, *size, depth, upscaler)
+    assert resized.shape == size[::-1]
+    assert resized.dtype == plane.dtype
+    assert (resized == value).all()
+
+
+def test_overshoot_is_clipped_to_the_bit_depth():
+    plane = np.zeros((16, 16), np.uint16)
+    plane[:, 8:] = 1023
+    resized = resize_plane(plane, 64, 64, 10, Upscaler.LANCZOS)
+    assert resized.max() == 1023
+
+
+def test_ramp_keeps_its_values_at_twice_the_size():
+    ramp = np.tile(np.arange(0, 200, 4, dtype=np.uint8), (20, 1))
+    twice = resize_plane(ramp, 100, 40, 8).astype(int)
+    # Centres are aligned: output j lies at input (j + 0.5) / 2 - 0.5, so on 2j - 1.
+    assert np.abs(twice[10, 4:-4] - (2 * np.arange(100)[4:-4] - 1)).max() <= 1
+
+
+def test_same_size_is_the_same_array():
+    plane = np.zeros((4, 4), np.uint8)
+    assert resize_plane(plane, 4, 4, 8) is plane
+
+
+def test_strided_rows_and_read_only_planes():
+    wide = np.random.default_rng(1).integers(0, 256, (20, 64), dtype=np.uint8)
+    wide.flags.writeable = False
+    view = wide[:, :40]
+    assert np.array_equal(
+        resize_plane(view, 80, 40, 8), resize_plane(np.ascontiguousarray(view), 80, 40, 8)
+    )
+
+
+def test_depth_changes_like_an_integer_tensor():
+    assert change_depth(np.uint8([1, 255]), 8, 10).tolist() == [4, 1020]
+    assert change_depth(np.uint16([5, 6, 1023]), 10, 8).tolist() == [1, 2, 255]
+
+
+def test_picture_to_another_format():
+    pic = Picture(
+        (
+            np.full((5, 7), 80, np.uint8),
+            np.full((3, 4), 90, np.uint8),
+            np.full((3, 4), 99, np.uint8),
+        )
+    )
+    target = PictureFormat(14, 11, ChromaFormat.C444, 10)
+    result = resize_picture(pic, target)
+    assert result.format == target
+    assert [int(plane[0, 0]) for plane in result.planes] == [320, 360, 396]
+
+
+def test_mono_becomes_neutral_colour_and_back():
+    pic = Picture((np.full((4, 4), 80, np.uint8),), ChromaFormat.MONO)
+    colour = resize_picture(pic, PictureFormat(4, 4))
+    assert (colour.planes[1] == 128).all()
+    assert resize_picture(colour, pic.format).format == pic.format
