@@ -9,6 +9,7 @@ from nnrvideo.container.demux import MediaReader, SideDataCollector, open_media
 from nnrvideo.container.encode import PictureWriter, VideoWriter, open_writer
 from nnrvideo.container.info import AccessUnit, DecodedPicture, SideData, StreamInfo, VideoInfo
 from nnrvideo.container.output import OutputFile
+from nnrvideo.container.png import picture_to_rgb, png_bytes
 from nnrvideo.container.remux import RemuxReport, remux
 from nnrvideo.container.y4m import Y4mWriter
 
@@ -28,5 +29,7 @@ __all__ = [
     "Y4mWriter",
     "open_media",
     "open_writer",
+    "picture_to_rgb",
+    "png_bytes",
     "remux",
 ]

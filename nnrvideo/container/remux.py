@@ -7,7 +7,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, final
 
@@ -16,7 +15,6 @@ from nnrvideo.container._pyav import (
     codec_name,
     open_input,
     open_output,
-    seconds,
     translate_errors,
 )
 from nnrvideo.container.copying import DroppedStream, StreamCopier
@@ -27,11 +25,12 @@ from nnrvideo.container.packets import copy_packet, with_timestamps
 from nnrvideo.errors import ContainerError
 
 Edit = Callable[[AccessUnit], bytes]
-Progress = Callable[[float], None]
+Progress = Callable[[int, int | None], None]
 
 # Edit lists need a moov that is written once the first timestamps are known (delay_moov);
 # without it fragmented files with B-frames would be shifted in time.
 _FRAGMENTED_FLAGS = "frag_keyframe+delay_moov+default_base_moof"
+_PROGRESS_STEP = 16  # access units between two calls
 _RAW_FORMATS = {"h264": "h264", "hevc": "hevc"}
 _RAW_SUFFIXES = frozenset({".h264", ".264", ".avc", ".h265", ".265", ".hevc"})
 
@@ -74,7 +73,7 @@ def remux(
         fragmented: Write fragmented MP4.
         format_name: libavformat muxer, when the suffix does not tell.
         options: Further options of the muxer, for instance ``{"movflags": "+faststart"}``.
-        progress: Called with the fraction done, 0 to 1, now and then.
+        progress: Called now and then with (access units done, total or None).
 
     Returns:
         What was done.
@@ -105,8 +104,6 @@ def remux(
                     sink.close()
                 raise
             sink.close()
-    if progress is not None:
-        progress(1.0)
     return RemuxReport(job.access_units, job.edited, job.bytes_added, tuple(job.dropped))
 
 
@@ -139,8 +136,7 @@ class _Remux:
     def run(self, progress: Progress | None) -> None:
         """Copies all packets."""
         self._sink.start_encoding()
-        total = self._duration()
-        start = seconds(self._video.start_time, self._video.time_base) or Fraction(0)
+        total = self._video.frames or None
         for packet in self._all_packets():
             if packet.stream_index != self._video.index:
                 self._copier.send(packet)
@@ -150,8 +146,10 @@ class _Remux:
             if self._edit is not None:
                 packet = self._edited(packet, unit)
             self._copier.send(packet)
-            if progress is not None and unit.is_keyframe and total and unit.time is not None:
-                progress(min(1.0, max(0.0, float((unit.time - start) / total))))
+            if progress is not None and self.access_units % _PROGRESS_STEP == 0:
+                progress(self.access_units, total)
+        if progress is not None:
+            progress(self.access_units, self.access_units)
 
     def _edited(self, packet: Any, unit: AccessUnit) -> Any:
         assert self._edit is not None
@@ -183,12 +181,6 @@ class _Remux:
             others.clear()
             yield packet
         yield from others
-
-    def _duration(self) -> Fraction | None:
-        duration = seconds(self._video.duration, self._video.time_base)
-        if duration is None and self._source.duration:
-            duration = Fraction(self._source.duration, 1_000_000)
-        return duration
 
 
 def _raw_format(codec: str | None, dst: PathLike) -> str:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sender's side: networks into films, out of films, and what is in a film."""
+
+from nnrvideo.authoring.embedder import EmbedReport, describe, embed
+from nnrvideo.authoring.extract import ExtractedNetwork, extract, save_networks
+from nnrvideo.authoring.probe import (
+    NetworkContent,
+    Occurrence,
+    ProbedActivation,
+    ProbedNetwork,
+    ProbeReport,
+    probe,
+)
+from nnrvideo.authoring.schedule import FilterPlan, Positions, UnitTiming, schedule
+from nnrvideo.authoring.strip import StripReport, strip
+from nnrvideo.authoring.transcode import EncodeReport, coded_size, encode
+
+__all__ = [
+    "EmbedReport",
+    "EncodeReport",
+    "ExtractedNetwork",
+    "FilterPlan",
+    "NetworkContent",
+    "Occurrence",
+    "Positions",
+    "ProbeReport",
+    "ProbedActivation",
+    "ProbedNetwork",
+    "StripReport",
+    "UnitTiming",
+    "coded_size",
+    "describe",
+    "embed",
+    "encode",
+    "extract",
+    "probe",
+    "save_networks",
+    "schedule",
+    "strip",
+]

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which access unit carries which message: pure planning, no file and no clock.
+
+The scope of both messages is the coded layer video sequence (CLVS), so everything is repeated
+where a receiver can join; activation counts in output order, insertion in decoding order.
+
+Spec: Rec. ITU-T H.274 (V3) clauses 8.28.1.2, 8.28.2.2 (scope, persistence, cancellation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, final
+
+from nnrvideo.sei import Nnpfa, Nnpfc, SeiMessage, message_of, random_access_messages
+
+Positions = Literal["random-access", "clvs-start"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class UnitTiming:
+    """What planning needs to know about an access unit."""
+
+    time: Fraction  # presentation, seconds
+    clvs_start: bool
+    random_access: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FilterPlan:
+    """One filter on its way through a film.
+
+    Args:
+        base: Base message with its network.
+        updates: ``(time, update)`` in increasing time (seconds): from when on which update of the
+            base is in force.
+        start: First presentation time (seconds) that is filtered; None from the beginning.
+        end: First presentation time that is not filtered any more; None to the end.
+        activate: Whether to activate the filter at all.
+        persistent: Activate to the end of each CLVS rather than each picture by itself.
+
+    Raises:
+        ValueError: The times do not increase.
+    """
+
+    base: Nnpfc
+    updates: tuple[tuple[Fraction, Nnpfc], ...] = ()
+    start: Fraction | None = None
+    end: Fraction | None = None
+    activate: bool = True
+    persistent: bool = True
+
+    def __post_init__(self) -> None:
+        times = [time for time, _ in self.updates]
+        if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
+            raise ValueError("the times of the updates do not increase")
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ValueError("the filter ends before it starts")
+
+    def is_active(self, time: Fraction) -> bool:
+        """Whether a picture shown at this time is filtered."""
+        return (
+            self.activate
+            and (self.start is None or time >= self.start)
+            and (self.end is None or time < self.end)
+        )
+
+    def update_at(self, time: Fraction) -> Nnpfc | None:
+        """The update in force for a picture shown at this time."""
+        return next((update for since, update in reversed(self.updates) if since <= time), None)
+
+    def is_needed(self, begin: Fraction, end: Fraction | None) -> bool:
+        """Whether any picture shown in ``[begin, end)`` may be filtered."""
+        if not self.activate:
+            return True
+        starts_later = end is not None and self.start is not None and self.start >= end
+        return not starts_later and (self.end is None or self.end > begin)
+
+
+def schedule(
+    units: Sequence[UnitTiming], plan: FilterPlan, positions: Positions = "random-access"
+) -> dict[int, list[SeiMessage]]:
+    """Plans the messages of one filter.
+
+    Args:
+        units: Access units of the film in decoding order.
+        plan: What shall happen.
+        positions: Repeat at every point where decoding can start, or only where a CLVS starts
+            (smaller, but a receiver that joins at an open group of pictures waits).
+
+    Returns:
+        Messages to insert, by index of the access unit.
+
+    Raises:
+        ValueError: The filter is outside the writing profile.
+    """
+    messages: dict[int, list[SeiMessage]] = {}
+    joins = [
+        index
+        for index, unit in enumerate(units)
+        if index == 0 or unit.clvs_start or (positions == "random-access" and unit.random_access)
+    ]
+    for position, index in enumerate(joins):
+        time = units[index].time
+        following = units[joins[position + 1]].time if position + 1 < len(joins) else None
+        if plan.is_needed(time, following):
+            active = plan.persistent and plan.is_active(time)
+            messages[index] = list(
+                random_access_messages(plan.base, plan.update_at(time), activate=active)
+            )
+    for since, update in plan.updates:
+        index = _first_shown(units, since)
+        if index is not None and index not in messages:
+            messages[index] = [message_of(update)]
+            if plan.persistent and plan.is_active(units[index].time):
+                messages[index].append(_activation(plan, units[index].time))
+    if not plan.activate:
+        return messages
+    if plan.persistent:
+        _start_and_end(units, plan, messages)
+    else:
+        for index, unit in enumerate(units):
+            if plan.is_active(unit.time):
+                messages.setdefault(index, []).append(_activation(plan, unit.time))
+    return messages
+
+
+def _start_and_end(
+    units: Sequence[UnitTiming], plan: FilterPlan, messages: dict[int, list[SeiMessage]]
+) -> None:
+    """Switches on and off inside a CLVS."""
+    if plan.start is not None:
+        index = _first_shown(units, plan.start)
+        if index is not None and plan.is_active(units[index].time):
+            activation = _activation(plan, units[index].time)
+            here = messages.setdefault(index, [])
+            if activation not in here:
+                here.append(activation)
+    if plan.end is not None:
+        index = _first_shown(units, plan.end)
+        # A new CLVS has forgotten everything anyway.
+        if index is not None and index > 0 and not units[index].clvs_start:
+            cancel = message_of(Nnpfa.cancel(plan.base.nnpfc_id))
+            messages.setdefault(index, []).append(cancel)
+
+
+def _activation(plan: FilterPlan, time: Fraction) -> SeiMessage:
+    return message_of(
+        Nnpfa.activate(
+            plan.base.nnpfc_id, base=plan.update_at(time) is None, persistent=plan.persistent
+        )
+    )
+
+
+def _first_shown(units: Sequence[UnitTiming], time: Fraction) -> int | None:
+    """Index of the first picture in output order that is shown at ``time`` or later."""
+    later = [index for index, unit in enumerate(units) if unit.time >= time]
+    return min(later, key=lambda index: units[index].time, default=None)
