@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks that ship with the package, as NNC bitstreams; beside each lies its model card (.md)."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Final
+
+#: Names of the shipped networks.
+NETWORK_NAMES: Final = ("sr2x_luma",)
+#: The network used where none is given: doubles width and height, works on luma.
+BASE_NETWORK: Final = "sr2x_luma"
+
+
+def base_network(name: str = BASE_NETWORK) -> bytes:
+    """A shipped network.
+
+    Args:
+        name: One of ``NETWORK_NAMES``.
+
+    Returns:
+        An NNC bitstream with its topology.
+
+    Raises:
+        ValueError: No network of that name is shipped.
+    """
+    return (files(__package__) / f"{_known(name)}.nnc").read_bytes()
+
+
+def model_card(name: str = BASE_NETWORK) -> str:
+    """The model card of a shipped network: what it was trained on, and what it is worth.
+
+    Args:
+        name: One of ``NETWORK_NAMES``.
+
+    Returns:
+        Markdown text.
+
+    Raises:
+        ValueError: No network of that name is shipped.
+    """
+    return (files(__package__) / f"{_known(name)}.md").read_text(encoding="utf-8")
+
+
+def _known(name: str) -> str:
+    if name not in NETWORK_NAMES:
+        raise ValueError(f"no shipped network {name!r}; there are: {', '.join(NETWORK_NAMES)}")
+    return name

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained network as ONNX model and as NNC bitstream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrvideo.errors import ModelError
+from nnrvideo.model import Network, infer_contract, load_onnx, pack, prepare, unpack
+from nnrvideo.model.srnet import build_sr_network
+from nnrvideo.nnc import EncodeSettings
+from nnrvideo.runtime import OnnxRuntimeBackend
+from nnrvideo.training.quantised import QuantPlan
+from nnrvideo.training.train import Trained
+
+
+def to_onnx(tensors: Mapping[str, npt.NDArray[np.float32]], *, name: str = "sr2x_luma") -> bytes:
+    """Builds the ONNX model of an ``SrNet``.
+
+    Args:
+        tensors: Exported tensors by name, as ``Trained.tensors``.
+        name: Name of the graph.
+
+    Returns:
+        The serialised model.
+    """
+    return build_sr_network(tensors, name=name)
+
+
+def to_nnc(trained: Trained, *, name: str = "sr2x_luma") -> bytes:
+    """Codes a trained network with the quantisation that it was trained for.
+
+    Args:
+        trained: Result of training.
+        name: Name of the graph.
+
+    Returns:
+        The NNC bitstream with the graph as its topology.
+
+    Raises:
+        ModelError: The bitstream decodes to other values than the network was trained with.
+    """
+    # The master weights go in: the encoder's quantiser then takes the decisions of the training.
+    network = load_onnx(to_onnx(trained.master, name=name))
+    data = pack(network, encode_settings(trained.plan))
+    _verify(unpack(data).require_network(), trained)
+    return data
+
+
+def encode_settings(plan: QuantPlan) -> EncodeSettings:
+    """The encoder's settings that quantise as a plan does."""
+    return EncodeSettings(
+        qp_density=plan.qp_density,
+        qp_per_tensor=dict(plan.qp),
+        dependent_quantisation=plan.dependent,
+    )
+
+
+def _verify(decoded: Network, trained: Trained) -> None:
+    for name, wanted in trained.tensors.items():
+        got = decoded.tensors[name]
+        if got.shape != wanted.shape or not np.array_equal(got, wanted):
+            raise ModelError(f"{name} decodes to other values than the network was trained with")
+
+
+class Enlarger:
+    """Runs a coded 2x luma network on 8-bit planes, as a player would.
+
+    Args:
+        data: NNC bitstream with topology; what is measured is what was sent.
+
+    Raises:
+        BitstreamError: The bitstream is broken.
+        ModelError: Its graph is not acceptable.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        network = unpack(data).require_network()
+        self._contract = infer_contract(network)
+        self._prepared = prepare(network, self._contract, input_bit_depth=8)
+        self._session = OnnxRuntimeBackend().load(self._prepared.model, self._prepared.arrays)
+
+    def __call__(self, plane: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Enlarges a plane in one patch; the picture's edge is repeated outside of it.
+
+        Args:
+            plane: ``(H, W) uint8``, both multiples of what the network asks for.
+
+        Returns:
+            ``(2 * H, 2 * W) uint8``.
+        """
+        padded = np.pad(plane, self._contract.overlap, mode="edge")[np.newaxis, np.newaxis]
+        (enlarged,) = self._session.run({self._prepared.input_name: padded})
+        return np.asarray(enlarged[0, 0], np.uint8)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network families that can be trained here, as PyTorch modules.
+
+``SrNet`` doubles width and height of a luma plane.  Its form follows what CPUs and GPUs run well:
+the first convolution has stride 2 (the same function as space-to-depth and a 3x3 convolution), so
+that every other one works on a quarter of the samples with many channels, and the last one yields
+a 4x4 block of output samples for each position.  A fixed bicubic interpolation is added, so that
+the trained part only has to correct it.
+
+No convolution pads.  The filter therefore needs ``OVERLAP`` samples of the neighbourhood on each
+side and produces exactly twice the remaining size, which is what an NNPFC SEI message describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrvideo.model.srnet import bicubic_taps
+from nnrvideo.training._torch import functional, nn, torch
+
+SCALE = 2
+#: Mean and gain that centre the samples during training; export folds them into the stem.
+INPUT_MEAN = 0.45
+INPUT_GAIN = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class SrNetShape:
+    """Size of an ``SrNet``.
+
+    Args:
+        channels: Channels between convolutions; multiples of 16 run best.
+        convolutions: Number of trained convolutions, at least 2 (stem and tail).
+    """
+
+    channels: int = 32
+    convolutions: int = 4
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or self.convolutions < 2:
+            raise ValueError("an SrNet has at least one channel and two convolutions")
+
+    @property
+    def overlap(self) -> int:
+        """Samples of the input needed around the patch on each side, in luma samples."""
+        return 2 * self.convolutions
+
+
+class SrNet(nn.Module):
+    """Doubles a luma plane with valid convolutions only.
+
+    Args:
+        shape: Channels and convolutions.
+
+    Calling it maps ``(N, 1, H + 2 * overlap, W + 2 * overlap) float32`` in [0, 1], H and W even, to
+    ``(N, 1, 2 * H, 2 * W) float32``, nominally in [0, 1] and not clipped.
+    """
+
+    skip: torch.Tensor
+
+    def __init__(self, shape: SrNetShape) -> None:
+        super().__init__()
+        self.shape = shape
+        width = shape.channels
+        self.stem = nn.Conv2d(1, width, 6, stride=2)
+        self.body = nn.Sequential(
+            *(nn.Conv2d(width, width, 3) for _ in range(shape.convolutions - 2))
+        )
+        self.tail = nn.Conv2d(width, (2 * SCALE) ** 2, 3)
+        self.register_buffer("skip", torch.from_numpy(bicubic_taps()))
+        # The correction starts small: a random one would first have to be unlearnt.
+        with torch.no_grad():
+            self.tail.weight.mul_(0.1)
+            nn.init.zeros_(dict(self.tail.named_parameters())["bias"])
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The tensors that the exported network holds, by name.
+
+        Returns:
+            Name to tensor, in the order of execution.  The stem is the exported one: it takes
+            samples in [0, 1], because the centring of the input is folded into it.
+        """
+        trained: dict[str, torch.Tensor] = dict(self.named_parameters())
+        stem = trained["stem.weight"] * INPUT_GAIN
+        # Moving the mean into the bias is exact, because nothing is padded.
+        bias = trained["stem.bias"] - INPUT_MEAN * stem.sum(dim=(1, 2, 3))
+        return trained | {"stem.weight": stem, "stem.bias": bias, "skip.weight": self.skip}
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        """Doubles the picture; see the class."""
+        centred = (samples - INPUT_MEAN) * INPUT_GAIN
+        weights = dict(self.named_parameters())
+        return run_convolutions(samples, centred, weights, self.skip)
+
+
+def run_convolutions(
+    samples: torch.Tensor,
+    stem_input: torch.Tensor,
+    weights: Mapping[str, torch.Tensor],
+    skip: torch.Tensor,
+) -> torch.Tensor:
+    """Runs the network's function on given weights, which may be quantised ones.
+
+    Args:
+        samples: ``(N, 1, H + 2 * overlap, W + 2 * overlap) float32`` in [0, 1].
+        stem_input: What the stem sees: ``samples``, or the centred samples.
+        weights: Tensors by the names of ``SrNet.weights``.
+        skip: Interpolation taps, ``(16, 1, 6, 6) float32``.
+
+    Returns:
+        ``(N, 1, 2 * H, 2 * W) float32``.
+    """
+    hidden = functional.conv2d(stem_input, weights["stem.weight"], weights["stem.bias"], stride=2)
+    hidden = functional.relu(hidden)
+    index = 0
+    while f"body.{index}.weight" in weights:
+        name = f"body.{index}"
+        hidden = functional.conv2d(hidden, weights[f"{name}.weight"], weights[f"{name}.bias"])
+        hidden = functional.relu(hidden)
+        index += 1
+    correction = functional.conv2d(hidden, weights["tail.weight"], weights["tail.bias"])
+    enlarged = functional.pixel_shuffle(correction, 2 * SCALE)
+    return enlarged + interpolate(samples, skip, 2 * (index + 2))
+
+
+def interpolate(samples: torch.Tensor, taps: torch.Tensor, overlap: int) -> torch.Tensor:
+    """Doubles a picture with fixed taps alone, which is what a network has to improve on.
+
+    Args:
+        samples: ``(N, 1, H + 2 * overlap, W + 2 * overlap) float32``.
+        taps: ``(16, 1, 6, 6) float32``.
+        overlap: At least 2.
+
+    Returns:
+        ``(N, 1, 2 * H, 2 * W) float32``.
+    """
+    # The taps reach 2 samples outside a position's 2x2 block; the rest of the overlap is cut away.
+    cut = overlap - 2
+    inner = samples[:, :, cut : samples.shape[2] - cut, cut : samples.shape[3] - cut]
+    return functional.pixel_shuffle(functional.conv2d(inner, taps, stride=2), 2 * SCALE)
+
+
+def to_arrays(weights: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[np.float32]]:
+    """Copies tensors out of PyTorch as float32 arrays."""
+    return {
+        name: np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=np.float32)
+        for name, tensor in weights.items()
+    }
