@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
@@ -186,10 +186,7 @@ def _bases(
     limits: Limits,
 ) -> list[Nnpfc]:
     """Base messages of all filters, proven to fit the video."""
-    items: Iterable[Network] = (
-        [network] if isinstance(network, bytes | bytearray | memoryview | Nnpfc) else network
-    )
-    items = list(items)
+    items = [network] if isinstance(network, bytes | Nnpfc) else list(network)
     taken = {item.nnpfc_id for item in items if isinstance(item, Nnpfc)}
     free = iter([i for i in PREFERRED_FILTER_IDS if i not in taken and i != nnpfc_id])
     bases = []

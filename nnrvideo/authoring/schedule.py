@@ -113,11 +113,11 @@ def schedule(
                 random_access_messages(plan.base, plan.update_at(time), activate=active)
             )
     for since, update in plan.updates:
-        index = _first_shown(units, since)
-        if index is not None and index not in messages:
-            messages[index] = [message_of(update)]
-            if plan.persistent and plan.is_active(units[index].time):
-                messages[index].append(_activation(plan, units[index].time))
+        shown = _first_shown(units, since)
+        if shown is not None and shown not in messages:
+            messages[shown] = [message_of(update)]
+            if plan.persistent and plan.is_active(units[shown].time):
+                messages[shown].append(_activation(plan, units[shown].time))
     if not plan.activate:
         return messages
     if plan.persistent:

@@ -27,7 +27,7 @@ class CodecCarriage(Protocol):
 
     @property
     def codec_name(self) -> str:
-        """libavcodec's name of the coding format."""
+        """Libavcodec's name of the coding format."""
 
     def messages(self, au: bytes) -> list[SeiMessage]:
         """All messages of all SEI NAL units of an access unit, in order."""

@@ -58,10 +58,8 @@ class HevcCarriage(NalCarriage):
             for span in self._framing.split(au)
         )
 
-    def strip_configuration(
-        self, payload_types: frozenset[int] = FILTER_PAYLOAD_TYPES
-    ) -> bytes:
-        """hvcC without messages of some types; an array that becomes empty goes."""
+    def strip_configuration(self, payload_types: frozenset[int] = FILTER_PAYLOAD_TYPES) -> bytes:
+        """HvcC without messages of some types; an array that becomes empty goes."""
         if is_annexb(self._extradata):
             return super().strip_configuration(payload_types)
         view = self._annexb_view()
@@ -160,9 +158,7 @@ class HevcCarriage(NalCarriage):
 
 def _field(record: bytes, position: int, size: int) -> int:
     if position + size > len(record):
-        raise TruncatedError(
-            "the record ends inside an array", bit=8 * position, unit="hvcC"
-        )
+        raise TruncatedError("the record ends inside an array", bit=8 * position, unit="hvcC")
     return int.from_bytes(record[position : position + size], "big")
 
 

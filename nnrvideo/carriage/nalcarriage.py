@@ -178,9 +178,7 @@ class NalCarriage(ABC):
                 found += self._parse(nal)
         return found
 
-    def strip_configuration(
-        self, payload_types: frozenset[int] = FILTER_PAYLOAD_TYPES
-    ) -> bytes:
+    def strip_configuration(self, payload_types: frozenset[int] = FILTER_PAYLOAD_TYPES) -> bytes:
         """The configuration record without messages of some types.
 
         Only Annex B records are handled here; avcC has no place for SEI, and hvcC overrides.

@@ -42,7 +42,7 @@ PIXEL_FORMATS: dict[str, tuple[ChromaFormat, int]] = {
 
 
 def pixel_format_of(picture_format: PictureFormat) -> str:
-    """libavutil's name of a sample format.
+    """Name of a sample format in libavutil.
 
     Raises:
         ValueError: libavutil has no planar format of this bit depth.

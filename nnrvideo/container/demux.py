@@ -22,6 +22,7 @@ from nnrvideo.container.info import AccessUnit, DecodedPicture, SideData, Stream
 from nnrvideo.container.packets import with_timestamps
 from nnrvideo.errors import CarriageError, ContainerError, NnrVideoError
 from nnrvideo.limits import Limits
+from nnrvideo.picture import ChromaFormat
 from nnrvideo.sei.message import SeiMessage, pack_records
 
 _log = logging.getLogger(__name__)
@@ -209,9 +210,7 @@ class MediaReader:
             _log.warning("%s: no filter messages are read: %s", self.path, error)
             return None
 
-    def _packets(
-        self, start: Fraction | None, *, flush: bool = False
-    ) -> Iterator[tuple[Any, Any]]:
+    def _packets(self, start: Fraction | None, *, flush: bool = False) -> Iterator[tuple[Any, Any]]:
         with open_input(self.path) as container, translate_errors(self.path, "read"):
             stream: Any = container.streams[self.video.stream_index]
             if start is not None and start > 0:
@@ -250,9 +249,7 @@ class SideDataCollector:
         self._carriage = carriage
         self._first = True  # nothing, or an end of sequence, precedes the next access unit
         self._configuration = [
-            m
-            for m in carriage.configuration_messages()
-            if m.payload_type in FILTER_PAYLOAD_TYPES
+            m for m in carriage.configuration_messages() if m.payload_type in FILTER_PAYLOAD_TYPES
         ]
 
     def collect(self, unit: AccessUnit) -> SideData | None:
@@ -303,12 +300,10 @@ def video_info(container: Any, stream: Any) -> VideoInfo:
     context = stream.codec_context
     if context is None:
         raise ContainerError(f"no decoder for the video stream of {container.name}")
-    chroma, depth, pixel_format, full_range = VideoInfo.chroma_format, 8, "", False
+    chroma, depth, pixel_format, full_range = ChromaFormat.C420, 8, "", False
     if context.format is not None:
         pixel_format, chroma, depth = nearest_format(context.format)
         full_range = context.format.name.startswith("yuvj")
-    else:
-        chroma = nearest_format(av.VideoFormat("yuv420p"))[1]
     time_base = stream.time_base or Fraction(1, 90_000)
     duration = seconds(stream.duration, time_base)
     if duration is None and container.duration is not None:

@@ -15,7 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from nnrvideo.container._pyav import PathLike, av, open_input, open_output, seconds, translate_errors
+from nnrvideo.container._pyav import (
+    PathLike,
+    av,
+    open_input,
+    open_output,
+    seconds,
+    translate_errors,
+)
 from nnrvideo.container.copying import DroppedStream, StreamCopier
 from nnrvideo.container.decode import apply_colour, frame_from_picture, pixel_format_of
 from nnrvideo.container.demux import main_video
@@ -38,7 +45,8 @@ _MUXER_KEYS = frozenset(
 )  # fmt: skip
 _DEFAULT_CODECS = {".h265": "libx265", ".265": "libx265", ".hevc": "libx265", ".webm": "libvpx-vp9"}
 _RAW_FORMATS = {
-    ".h264": "h264", ".264": "h264", ".avc": "h264", ".h265": "hevc", ".265": "hevc", ".hevc": "hevc",
+    ".h264": "h264", ".264": "h264", ".avc": "h264",
+    ".h265": "hevc", ".265": "hevc", ".hevc": "hevc",
 }  # fmt: skip
 
 
@@ -203,9 +211,10 @@ class VideoWriter:
         Raises:
             ContainerError: Nothing was written, or the last bytes could not be.
         """
+        if self._stream is None:
+            self.abort()
+            raise ContainerError(f"no pictures were written to {self.path}")
         try:
-            if self._stream is None:
-                raise ContainerError(f"no pictures were written to {self.path}")
             with translate_errors(self.path, "write"):
                 for packet in self._stream.encode(None):
                     self._sink.mux_one(packet)
@@ -245,13 +254,14 @@ class VideoWriter:
         self._time_base = max(like.time_base if like else _DEFAULT_TIME_BASE, _FINEST_TIME_BASE)
         if like and like.time_base < _FINEST_TIME_BASE:
             self._time_base = _DEFAULT_TIME_BASE
-        rate = Fraction(options.pop("r", "0")) or (like.frame_rate if like else None) or _DEFAULT_RATE
+        rate = Fraction(options.pop("r", "0")) or (like and like.frame_rate) or _DEFAULT_RATE
         wanted = options.pop("pix_fmt", None)
         encoder_options = {key.removesuffix(":v"): value for key, value in options.items()}
         tag = encoder_options.pop("tag", None)
         with translate_errors(self.path, "write"):
+            rate = rate.limit_denominator(1 << 16)
             try:
-                stream: Any = self._sink.add_stream(self._codec, rate=rate.limit_denominator(1 << 16))
+                stream: Any = self._sink.add_stream(self._codec, rate=rate)
             except ValueError as error:
                 raise ContainerError(f"cannot write {self.path}: {error}") from error
             context = stream.codec_context

@@ -110,9 +110,7 @@ def remux(
 class _Remux:
     """One run of :func:`remux`."""
 
-    def __init__(
-        self, source: Any, sink: Any, video: Any, edit: Edit | None, *, raw: bool
-    ) -> None:
+    def __init__(self, source: Any, sink: Any, video: Any, edit: Edit | None, *, raw: bool) -> None:
         self._source, self._sink, self._video, self._edit = source, sink, video, edit
         self._codec = codec_name(video)
         self._name: str = source.name.removeprefix("file:")
@@ -121,7 +119,7 @@ class _Remux:
         self.dropped = self._copier.dropped
         if any(dropped.index == video.index for dropped in self.dropped):
             reason = next(d.reason for d in self.dropped if d.index == video.index)
-            raise ContainerError(f"{sink.name.removeprefix('file:')} cannot hold the video: {reason}")
+            raise ContainerError(f"{sink.format.name} cannot hold the video: {reason}")
         self.access_units = 0
         self.edited = 0
         self.bytes_added = 0

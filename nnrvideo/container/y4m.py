@@ -97,13 +97,14 @@ class Y4mWriter:
         Raises:
             ContainerError: Nothing was written, or the last bytes could not be.
         """
+        if not self.frames:
+            self.abort()
+            raise ContainerError(f"no pictures were written to {self._path}")
         try:
             with translate_errors(self._path, "write"):
                 self._stream.flush()
                 if self._output is not None:
                     self._stream.close()
-            if not self.frames:
-                raise ContainerError(f"no pictures were written to {self._path}")
         except BaseException:
             self.abort()
             raise
