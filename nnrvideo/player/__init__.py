@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Playing: the enhancer that applies the networks of a stream to its pictures."""
+
+from nnrvideo.player.enhancer import Enhancer
+from nnrvideo.player.events import (
+    Enhanced,
+    Event,
+    EventKind,
+    FrameInfo,
+    Pts,
+    Statistics,
+    Status,
+)
+from nnrvideo.player.networks import Resolver
+
+__all__ = [
+    "Enhanced",
+    "Enhancer",
+    "Event",
+    "EventKind",
+    "FrameInfo",
+    "Pts",
+    "Resolver",
+    "Statistics",
+    "Status",
+]

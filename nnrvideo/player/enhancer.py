@@ -1,0 +1,565 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``Enhancer``: messages and decoded pictures go in, enhanced pictures come out.
+
+The caller decodes; a worker thread runs the networks; a builder thread makes them.  Side data are
+sent in decoding order, pictures in output order, and the two meet by their timestamps.  Whatever a
+stream contains, every picture sent yields exactly one picture with the same timestamp: enhanced if
+a network applies and works, else resampled plainly, and an event says why.
+
+    caller   send_side_data ──► FilterState        send_frame ──► queue        receive ◄── done
+    worker                                         queue ──► filter or plain resampler ──► done
+    builder                     NNC decode, check, load, warm up ──► filter
+
+With ``realtime=False`` (files) the worker waits for networks, so the output depends on the stream
+alone.  With ``realtime=True`` nothing waits: pictures are resampled plainly until the network is
+ready, and while it is too slow.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from types import TracebackType
+from typing import Literal, Self, final
+
+from nnrvideo.errors import NnrVideoError
+from nnrvideo.limits import Limits
+from nnrvideo.picture import Picture, PictureFormat
+from nnrvideo.player import characteristics
+from nnrvideo.player.events import (
+    Enhanced,
+    Event,
+    EventKind,
+    FrameInfo,
+    Pts,
+    Statistics,
+    Status,
+)
+from nnrvideo.player.filter import NetworkFilter
+from nnrvideo.player.library import Content, FilterLibrary, fingerprint, properties_of
+from nnrvideo.player.networks import Resolver
+from nnrvideo.player.pace import Pace
+from nnrvideo.runtime.base import InferenceBackend
+from nnrvideo.runtime.onnxruntime import OnnxRuntimeBackend
+from nnrvideo.runtime.resample import Upscaler, resize_picture
+from nnrvideo.sei import (
+    FilterAdded,
+    FilterEvent,
+    FilterRejected,
+    FilterState,
+    FilterUpdated,
+    SeiMessage,
+    parse_records,
+)
+
+_log = logging.getLogger(__name__)
+
+_MAX_COMPLAINTS = 256  # remembered, so that each is made once
+_DEFAULT_DURATION = Fraction(1, 25)  # of a picture, until two of them have told
+_NO_FILTER = "no network is active"
+_PREPARING = "the network is being prepared"
+_LATE = "the network is too slow"
+_SKIPPED = "skipped"
+_CLOSING = "the enhancer is closing"
+_WARNINGS = frozenset(
+    {
+        EventKind.NETWORK_REJECTED,
+        EventKind.SIDE_DATA_REJECTED,
+        EventKind.FALLBACK_ON,
+        EventKind.ERROR,
+    }
+)
+
+
+@dataclass(slots=True)
+class _Job:
+    """A picture on its way through the worker."""
+
+    picture: Picture
+    pts: Pts
+    content: Content | None
+    target: PictureFormat | None
+    strength: float
+    duration: Fraction
+    skip: bool = False
+
+
+@final
+class Enhancer:
+    """Applies the networks of a stream to its pictures.
+
+    Use it as a context manager, or call :meth:`close`.  The methods may be called from different
+    threads; ``on_event`` is called from whichever thread finds out.
+
+    Args:
+        output_size: Width and height of every output picture; None leaves it to the first network
+            that is announced before the first picture, else to that picture.
+        geometry: "fixed": all output pictures have one size and sample format, whatever networks
+            come and go.  "dynamic": each has what its network makes, or the input's.
+        fallback: Kernel for pictures, and colour components, without a network.
+        realtime: Never wait for a network; timestamps are then seconds.
+        deadline: Share of a picture's duration that a network may take in real time.
+        threads: Threads for one run of a network; None for at most 4.
+        providers: Execution providers in order of preference; None for the best present.
+        max_memory_mib: Bound on the memory of one run of a network, in MiB.
+        queue_size: Pictures inside the enhancer, waiting, in work and finished together.
+        limits: Bounds on what a stream may ask for; a desktop's if absent.
+        backend: Runs the networks instead of ONNX Runtime; ``threads`` and ``providers`` are its
+            own business then.
+        resolver: Finds networks that are named by URI; None refuses them: a stream must not make
+            a player fetch things.
+        on_event: Receives every :class:`Event`.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        output_size: tuple[int, int] | None = None,
+        geometry: Literal["fixed", "dynamic"] = "fixed",
+        fallback: Upscaler | str = Upscaler.BICUBIC,
+        realtime: bool = False,
+        deadline: float = 0.8,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+        max_memory_mib: int = 256,
+        queue_size: int = 6,
+        limits: Limits | None = None,
+        backend: InferenceBackend | None = None,
+        resolver: Resolver | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        if geometry not in ("fixed", "dynamic"):
+            raise ValueError(f"geometry is fixed or dynamic, not {geometry!r}")
+        if output_size is not None and min(output_size) < 1:
+            raise ValueError(f"output size {output_size} is impossible")
+        if queue_size < 1 or max_memory_mib < 1:
+            raise ValueError("queue_size and max_memory_mib must be at least 1")
+        self.on_event = on_event
+        self._limits = limits or Limits.desktop()
+        self._fixed = geometry == "fixed"
+        self._wanted_size = output_size
+        self._upscaler = Upscaler(fallback)
+        self._realtime = realtime
+        self._pace = Pace(deadline)
+        self._queue_size = queue_size
+        self._library = FilterLibrary(
+            backend or OnnxRuntimeBackend(providers=providers, threads=threads),
+            limits=self._limits,
+            max_memory_bytes=max_memory_mib << 20,
+            upscaler=self._upscaler,
+            resolver=resolver,
+            on_built=self._on_built,
+        )
+        self._state = FilterState(self._limits)
+        self._announced: Content | None = None  # first base heard
+        self._target: PictureFormat | None = None  # fixed geometry, once known
+        self._source: PictureFormat | None = None  # latest input format
+        self._last_pts: Pts | None = None
+        self._active: Content | None = None  # of the latest picture sent
+        self._several_reported = False
+        self._complaints: set[str] = set()
+
+        self._changed = threading.Condition()
+        self._waiting: deque[_Job] = deque()
+        self._working: _Job | None = None
+        self._done: deque[Enhanced] = deque()
+        self._generation = 0  # counts flushes: what was begun before one is thrown away
+        self._statistics = Statistics()
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="nnrvideo-enhancer", daemon=True)
+        self._worker.start()
+
+    # -- what goes in ------------------------------------------------------------------------
+
+    def send_side_data(
+        self, pts: Pts, records: bytes, clvs_start: bool = False, *, source: str = "sei"
+    ) -> None:
+        """Takes the messages of one access unit; cheap, and never raises for their content.
+
+        Args:
+            pts: Presentation time of the access unit's picture.
+            records: Concatenated ``sei_message()`` structures, any payload types; empty if the
+                access unit has none but starts a CLVS.
+            clvs_start: The picture starts a coded layer video sequence, which ends the scope of
+                all earlier networks.
+            source: Where they come from ("sei", "obu", "container", "file"); for messages.
+
+        Raises:
+            ValueError: The enhancer is closed.
+        """
+        events: list[Event] = []
+        with self._changed:
+            self._require_open()
+            messages: Sequence[SeiMessage] = ()
+            try:
+                messages = parse_records(records, self._limits)
+            except NnrVideoError as error:
+                reason = f"{source} side data: {error}"
+                if self._first_time(reason):
+                    events.append(Event(EventKind.SIDE_DATA_REJECTED, None, reason, pts))
+            for heard in self._state.access_unit(pts, messages, clvs_start):
+                events += self._note(heard)
+        self._tell(events)
+
+    def send_frame(self, picture: Picture, pts: Pts, *, strength: float = 1.0) -> Status:
+        """Takes one decoded picture.
+
+        Args:
+            picture: Its planes must stay unchanged until the result has been received.
+            pts: Presentation time, growing from picture to picture; the side data of this and of
+                all earlier access units must have been sent.
+            strength: StrengthControlVal for networks that take one, 0 to 1.
+
+        Returns:
+            ``OK``, or ``AGAIN`` if the queue is full: receive first, then send it again.
+
+        Raises:
+            ValueError: The enhancer is closed.
+        """
+        with self._changed:
+            self._require_open()
+            if len(self._waiting) + len(self._done) + (self._working is not None) >= (
+                self._queue_size
+            ):
+                return Status.AGAIN
+            self._source = picture.format
+            if self._fixed and self._target is None:
+                self._target = self._fixed_target(picture.format)
+            content, events = self._activate(pts)
+            duration = self._duration(pts)
+            job = _Job(picture, pts, content, self._target, strength, duration)
+            self._waiting.append(job)
+            self._statistics = _plus(self._statistics, frames_in=1)
+            self._changed.notify_all()
+        self._tell(events)
+        return Status.OK
+
+    def skip(self, pts: Pts) -> bool:
+        """Asks for plain resampling of a picture that has been sent, because time is short.
+
+        Returns:
+            Whether the picture was still waiting.
+        """
+        with self._changed:
+            for job in self._waiting:
+                if job.pts == pts:
+                    job.skip = True
+                    return True
+        return False
+
+    # -- what comes out ----------------------------------------------------------------------
+
+    def receive(self, timeout: float | None = 0.0) -> Enhanced | Literal[Status.AGAIN]:
+        """The next output picture, in the order of sending.
+
+        Args:
+            timeout: Seconds to wait for a picture in work; None waits as long as it takes.
+
+        Returns:
+            The picture, or ``AGAIN`` if none is ready; at once if none is in work.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._done or self._idle or self._closed, timeout)
+            if not self._done:
+                return Status.AGAIN
+            result = self._done.popleft()
+            self._statistics = _plus(self._statistics, frames_out=1)
+            self._changed.notify_all()
+            return result
+
+    def peek(self, pts: Pts, source: PictureFormat | None = None) -> PictureFormat | None:
+        """Format of the output picture that the picture at ``pts`` will become.
+
+        Args:
+            pts: Presentation time; its side data have been sent, later pictures have not.
+            source: Format of the input pictures; may be left out once one has been sent.
+
+        Returns:
+            The format, or None while ``source`` is unknown.
+        """
+        with self._changed:
+            source = source or self._source
+            if self._target is not None or source is None:
+                return self._target
+            if self._fixed:
+                return self._fixed_target(source)
+            active = self._state.active(pts)
+            content = (active[0].base, active[0].update) if active else None
+            return self._signalled_format(content, source) or source
+
+    @property
+    def output_format(self) -> PictureFormat | None:
+        """Format of all output pictures; None before the first picture or if it is dynamic."""
+        return self._target
+
+    @property
+    def output_size(self) -> tuple[int, int] | None:
+        """Width and height of all output pictures; None while unknown or if it is dynamic."""
+        if self._target is not None:
+            return self._target.width, self._target.height
+        return self._wanted_size if self._fixed else None
+
+    def stats(self) -> Statistics:
+        """Counts so far."""
+        with self._changed:
+            return self._statistics
+
+    # -- life cycle --------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Forgets all pictures and all messages, as for a seek; returns at once.
+
+        Networks that were built stay in memory, so a stream that repeats them loses nothing.
+        """
+        with self._changed:
+            dropped = len(self._waiting) + len(self._done) + (self._working is not None)
+            self._generation += 1
+            self._waiting.clear()
+            self._done.clear()
+            self._state.flush()
+            self._pace.restart()
+            self._last_pts = None
+            self._active = None
+            self._statistics = _plus(self._statistics, flushed=dropped)
+            self._changed.notify_all()
+
+    def drain(self) -> None:
+        """Waits until every picture sent is ready to be received."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or self._closed)
+
+    def close(self) -> None:
+        """Stops the threads; pictures inside are lost.  Closing twice does no harm."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+        self._library.close()
+        self._worker.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- the caller's side -------------------------------------------------------------------
+
+    @property
+    def _idle(self) -> bool:
+        return not self._waiting and self._working is None
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ValueError("the enhancer is closed")
+
+    def _note(self, heard: FilterEvent) -> list[Event]:
+        """Reacts to what the activation state made of a message."""
+        match heard:
+            case FilterRejected(pts=pts, nnpfc_id=nnpfc_id, reason=reason):
+                kind = EventKind.NETWORK_REJECTED
+                self._statistics = _plus(self._statistics, networks_rejected=1)
+                return [Event(kind, nnpfc_id, reason, pts)]
+            case FilterAdded(base=base):
+                if self._announced is None:
+                    self._announced = base, None
+                self._prepare((base, None))
+            case FilterUpdated(update=update, nnpfc_id=nnpfc_id):
+                _log.debug(
+                    "update of filter %d, %d bytes", nnpfc_id, len(update.nnpfc_payload_byte)
+                )
+        return []
+
+    def _prepare(self, content: Content) -> None:
+        """Builds a network before it is activated, if there is anything to gain from it."""
+        if self._realtime and self._source is not None:
+            self._library.request(content, self._source, optional=True)
+
+    def _activate(self, pts: Pts) -> tuple[Content | None, list[Event]]:
+        """Finds the network for a picture and reports a change."""
+        active = self._state.active(pts)
+        events: list[Event] = []
+        if len(active) > 1 and not self._several_reported:
+            self._several_reported = True
+            # Only an SEI processing order message could say how to chain them.
+            ids = ", ".join(str(one.nnpfc_id) for one in active)
+            _log.warning("several networks are active (%s); only the first is applied", ids)
+        content = (active[0].base, active[0].update) if active else None
+        if content is not None and content != self._active:
+            kind = EventKind.NETWORK_ACTIVATED
+            events.append(Event(kind, content[0].nnpfc_id, fingerprint(content), pts))
+        elif content is None and self._active is not None:
+            kind = EventKind.NETWORK_DEACTIVATED
+            events.append(Event(kind, self._active[0].nnpfc_id, "", pts))
+        self._active = content
+        return content, events
+
+    def _duration(self, pts: Pts) -> Fraction:
+        last, self._last_pts = self._last_pts, pts
+        grown = Fraction(pts) - Fraction(last) if last is not None else Fraction(0)
+        return grown if grown > 0 else _DEFAULT_DURATION
+
+    def _fixed_target(self, source: PictureFormat) -> PictureFormat:
+        signalled = self._signalled_format(self._announced, source) or source
+        return signalled.scaled(*self._wanted_size) if self._wanted_size else signalled
+
+    def _signalled_format(
+        self, content: Content | None, source: PictureFormat
+    ) -> PictureFormat | None:
+        if content is None:
+            return None
+        try:
+            properties = properties_of(content)
+            characteristics.require_supported(properties)
+            return characteristics.output_format(properties, source, self._limits)
+        except NnrVideoError:
+            return None  # said in full when the network is built
+
+    def _first_time(self, complaint: str) -> bool:
+        """Whether something is worth saying; whoever finds ever new faults is silenced."""
+        if complaint in self._complaints or len(self._complaints) >= _MAX_COMPLAINTS:
+            return False
+        self._complaints.add(complaint)
+        return True
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """Reports events; call without holding the lock, as the callee may call back."""
+        for event in events:
+            if event.kind in _WARNINGS:
+                which = "" if event.nnpfc_id is None else f" (nnpfc_id {event.nnpfc_id})"
+                _log.warning("%s%s: %s", event.kind.value, which, event.reason)
+            if self.on_event is None:
+                continue
+            try:
+                self.on_event(event)
+            except Exception:
+                # The worker must outlive a mistake in somebody's display code.
+                _log.exception("on_event failed")
+
+    # -- the builder's side ------------------------------------------------------------------
+
+    def _on_built(
+        self, content: Content, result: NetworkFilter | NnrVideoError, seconds: float
+    ) -> None:
+        nnpfc_id = content[0].nnpfc_id
+        events = []
+        with self._changed:
+            if isinstance(result, NetworkFilter):
+                self._statistics = replace(
+                    _plus(self._statistics, networks_built=1, build_milliseconds=1e3 * seconds),
+                    provider=result.provider,
+                )
+                events.append(Event(EventKind.NETWORK_READY, nnpfc_id, fingerprint(content)))
+            elif self._first_time(f"{fingerprint(content)} {result}"):
+                self._statistics = _plus(self._statistics, networks_rejected=1)
+                events.append(Event(EventKind.NETWORK_REJECTED, nnpfc_id, str(result)))
+        self._tell(events)
+
+    # -- the worker's side -------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                job = self._working = self._waiting.popleft()
+                generation = self._generation
+            result = self._enhance(job)
+            with self._changed:
+                self._working = None
+                if generation == self._generation:
+                    self._done.append(result)
+                    self._count(result)
+                self._changed.notify_all()
+
+    def _enhance(self, job: _Job) -> Enhanced:
+        """One picture in, one picture out, whatever happens."""
+        started = time.perf_counter()
+        enhanced: Picture | None = None
+        reason = _NO_FILTER
+        try:
+            if job.content is not None:
+                enhanced, reason = self._by_network(job, job.content)
+        except Exception as error:
+            # Nothing below is meant to raise anything else; the picture is shown all the same.
+            _log.exception("unexpected failure while enhancing")
+            reason = f"internal error: {error!r}"
+            self._tell([Event(EventKind.ERROR, None, reason, job.pts)])
+        picture = enhanced if enhanced is not None else job.picture
+        if job.target is not None:
+            picture = resize_picture(picture, job.target, self._upscaler)
+        info = FrameInfo(
+            pts=job.pts,
+            enhanced=enhanced is not None,
+            nnpfc_id=None if job.content is None else job.content[0].nnpfc_id,
+            reason=reason,
+            milliseconds=1e3 * (time.perf_counter() - started),
+        )
+        return Enhanced(picture, info)
+
+    def _by_network(self, job: _Job, content: Content) -> tuple[Picture | None, str]:
+        """The enhanced picture, or None and why not."""
+        if job.skip:
+            return None, _SKIPPED
+        future = self._library.request(content, job.picture.format)
+        if future is None or (self._realtime and not future.done()):
+            return None, _PREPARING
+        try:
+            network = future.result()
+        except CancelledError:
+            return None, _CLOSING
+        except NnrVideoError as error:
+            return None, str(error)
+        if self._realtime and not self._may_run(job):
+            return None, _LATE
+        if network.failure:
+            return None, network.failure
+        started = time.perf_counter()
+        try:
+            picture = network.process(job.picture, job.strength)
+        except Exception as error:
+            reason = network.failure = str(error) or type(error).__name__
+            _log.debug("network failed", exc_info=True)
+            self._tell([Event(EventKind.ERROR, content[0].nnpfc_id, reason, job.pts)])
+            return None, reason
+        if self._realtime and self._pace.ran(job.pts, time.perf_counter() - started, job.duration):
+            rest = "for good" if self._pace.off else "for a while"
+            self._tell([Event(EventKind.FALLBACK_ON, content[0].nnpfc_id, rest, job.pts)])
+        return picture, ""
+
+    def _may_run(self, job: _Job) -> bool:
+        rested = self._pace.paused
+        may_run = self._pace.may_run(job.pts)
+        if rested and may_run:
+            self._tell([Event(EventKind.FALLBACK_OFF, None, "", job.pts)])
+        return may_run
+
+    def _count(self, result: Enhanced) -> None:
+        if result.info.enhanced:
+            self._statistics = _plus(
+                self._statistics, enhanced=1, network_milliseconds=result.info.milliseconds
+            )
+        else:
+            self._statistics = _plus(self._statistics, plain=1)
+
+
+def _plus(statistics: Statistics, **increments: float) -> Statistics:
+    changed = {name: getattr(statistics, name) + value for name, value in increments.items()}
+    return replace(statistics, **changed)

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``NetworkFilter``: a loaded network together with everything needed to filter pictures by it.
+
+Making one does all that can fail: the NNPFC is judged against the pictures, the patches are
+planned within the memory bound, and the network runs once on an empty picture, so that its output
+is known to have the signalled shape and the first real picture costs no more than the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import final
+
+import numpy as np
+
+from nnrvideo.errors import ModelError
+from nnrvideo.limits import Limits
+from nnrvideo.picture import Picture, PictureFormat, Plane
+from nnrvideo.player import characteristics
+from nnrvideo.runtime.base import Array, Session, TensorInfo
+from nnrvideo.runtime.layout import (
+    TensorFormat,
+    channels_of,
+    fill_input,
+    grid_size,
+    store_output,
+    tensor_is_plane,
+    whole_planes,
+)
+from nnrvideo.runtime.resample import Upscaler, change_depth, resize_plane
+from nnrvideo.runtime.tiling import TilePlan, plan_tiles
+from nnrvideo.sei import Nnpfc
+
+_RANK_WITH_PICTURES = 5  # [batch][picture][channel][y][x] as H.274 has it; practice has rank 4
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LoadedNetwork:
+    """A network in a session, and how its tensors really are.
+
+    Args:
+        session: Ready to run.
+        input: How to fill the input; differs from the NNPFC where the conversion of samples was
+            moved into the graph.
+        output: How the output is filled.
+        bytes_per_position: Memory that the network needs for one input position at its widest
+            point; 0 if unknown.
+    """
+
+    session: Session
+    input: TensorFormat
+    output: TensorFormat
+    bytes_per_position: int = 0
+
+
+@final
+class NetworkFilter:
+    """Filters pictures of one format; call it from one thread at a time.
+
+    Args:
+        network: What to run.
+        nnpfc: The base message, with properties.
+        source: Format of the pictures to come.
+        limits: Bounds the output picture.
+        max_memory_bytes: Bound on what one run of the network may hold; smaller patches are
+            chosen to keep it.
+        upscaler: For the colour components that the network does not make.
+
+    Raises:
+        BitstreamError: The filter is not legal for such pictures.
+        UnsupportedFeatureError: We cannot execute such a filter.
+        LimitExceededError: Over the memory bound or a limit.
+        ModelError: The network does not do what its NNPFC says.
+        InferenceError: It fails to run.
+    """
+
+    def __init__(
+        self,
+        network: LoadedNetwork,
+        nnpfc: Nnpfc,
+        source: PictureFormat,
+        *,
+        limits: Limits,
+        max_memory_bytes: int,
+        upscaler: Upscaler = Upscaler.BICUBIC,
+    ) -> None:
+        characteristics.require_supported(nnpfc)
+        self.source = source
+        self.target = characteristics.output_format(nnpfc, source, limits)
+        self.provider = network.session.provider
+        self.failure = ""  # set by whoever saw it fail while running, so that it is not run again
+        self._nnpfc = nnpfc
+        self._session = network.session
+        self._in, self._out = network.input, network.output
+        self._upscaler = upscaler
+        self._port = _single_port(network.session)
+        self._rules = characteristics.patch_rules(nnpfc)
+        self._scale = characteristics.grid_scale(nnpfc, source, self.target)
+        self.plan = plan_tiles(
+            self._rules,
+            *grid_size(self._in.order_idc, source),
+            bytes_per_position=max(network.bytes_per_position, self._port_bytes()),
+            max_bytes=max_memory_bytes,
+            batching=self._takes_batches(),
+        )
+        self._patch = characteristics.output_patch(self.plan, self._scale)
+        self._made = {
+            channel.component
+            for channel in channels_of(self._out.order_idc, self.target.chroma_format)
+        }
+        self._buffer = self._input_buffer()
+        self._margin = (0, 0)
+        self._margin = self._find_margin()
+
+    def process(self, picture: Picture, strength: float = 1.0) -> Picture:
+        """Filters one picture.
+
+        Args:
+            picture: Of the format ``source``.
+            strength: StrengthControlVal, 0 to 1, for networks that take it.
+
+        Returns:
+            A picture of the format ``target``.
+
+        Raises:
+            ValueError: The picture has another format.
+            InferenceError: The network failed.
+        """
+        if picture.format != self.source:
+            raise ValueError(f"the filter is for {self.source}, got {picture.format}")
+        made = (
+            self._process_whole(picture, strength)
+            if self.plan.count == 1
+            else self._process_patches(picture, strength)
+        )
+        planes = tuple(
+            made[component] if component in made else self._plain_plane(picture, component)
+            for component in range(self.target.chroma_format.planes)
+        )
+        colour = characteristics.output_colour(self._nnpfc, picture.colour)
+        return Picture(planes, self.target.chroma_format, self.target.bit_depth, colour)
+
+    def _process_whole(self, picture: Picture, strength: float) -> dict[int, Plane]:
+        plan = self.plan
+        size = plan.input_height, plan.input_width
+        if tensor_is_plane(picture, self._in, self._buffer.dtype, size):
+            batch = picture.planes[0].reshape((1, *self._item_shape()))
+        else:
+            origin = -plan.overlap, -plan.overlap
+            fill_input(self._buffer[0], picture, self._in, origin, self._rules, strength)
+            batch = self._buffer[:1]
+        return whole_planes(self._run(batch)[0], self._out, self.target)
+
+    def _process_patches(self, picture: Picture, strength: float) -> dict[int, Plane]:
+        planes: list[Plane | None] = [
+            np.empty(self.target.plane_shape(component), self.target.dtype)
+            if component in self._made
+            else None
+            for component in range(self.target.chroma_format.planes)
+        ]
+        for origins in _batches(self.plan):
+            for item, (x, y) in zip(self._buffer, origins, strict=False):
+                origin = x - self.plan.overlap, y - self.plan.overlap
+                fill_input(item, picture, self._in, origin, self._rules, strength)
+            results = self._run(self._buffer[: len(origins)])
+            for item, (x, y) in zip(results, origins, strict=True):
+                # Whole numbers, because patches scale to whole samples and x counts patches.
+                corner = int(x * self._scale[0]), int(y * self._scale[1])
+                store_output(item, self._out, corner, self.target, planes)
+        return {component: plane for component, plane in enumerate(planes) if plane is not None}
+
+    def _plain_plane(self, picture: Picture, component: int) -> Plane:
+        """A colour component that the network leaves to the player."""
+        rows, columns = self.target.plane_shape(component)
+        depth = self.target.bit_depth
+        if component >= len(picture.planes):
+            return np.full((rows, columns), 1 << (depth - 1), self.target.dtype)
+        plane = change_depth(picture.planes[component], picture.bit_depth, depth)
+        return resize_plane(plane, columns, rows, depth, self._upscaler)
+
+    def _run(self, batch: Array) -> Array:
+        """Runs patches; returns (N, C, height, width), or with channels last, overlap cut off."""
+        if len(self._port.shape) == _RANK_WITH_PICTURES:
+            batch = batch[:, np.newaxis]
+        output = self._session.run({self._port.name: batch})[0]
+        if output.ndim == _RANK_WITH_PICTURES:
+            output = output[:, 0]
+        x, y = self._margin
+        if x or y:
+            inside = (slice(y, -y or None), slice(x, -x or None))
+            at = (slice(None), *inside) if self._out.component_last else (..., *inside)
+            output = output[at]
+        return output
+
+    def _port_bytes(self) -> int:
+        """Bytes of input and output for one input position: what any network needs."""
+        area = self._scale[0] * self._scale[1]
+        output = self._session.outputs[0].dtype.itemsize * self._out.channels * area
+        return self._port.dtype.itemsize * self._in.channels + -(-output // 1)
+
+    def _takes_batches(self) -> bool:
+        return len(self._port.shape) == _RANK_WITH_PICTURES - 1 and self._port.shape[0] is None
+
+    def _item_shape(self) -> tuple[int, int, int]:
+        height, width = self.plan.input_height, self.plan.input_width
+        if self._in.component_last:
+            return height, width, self._in.channels
+        return self._in.channels, height, width
+
+    def _input_buffer(self) -> Array:
+        shape = (self.plan.batch, *self._item_shape())
+        declared = self._port.shape
+        if len(declared) == _RANK_WITH_PICTURES:
+            fits = declared[1] in (None, 1)
+            declared = declared[:1] + declared[2:]
+        else:
+            fits = len(declared) == len(shape)
+        if not fits or any(d not in (None, s) for d, s in zip(declared, shape, strict=False)):
+            message = f"the network takes {list(self._port.shape)}, its NNPFC says {list(shape)}"
+            raise ModelError(message)
+        return np.zeros(shape, self._port.dtype)
+
+    def _find_margin(self) -> tuple[int, int]:
+        """Runs the network once, and compares what comes out with what was announced.
+
+        H.274 has no overlap in the output.  Networks that pad inside give one nevertheless; their
+        output is accepted and its border cut off.
+        """
+        output = self._run(self._buffer)
+        ranks = output.ndim, len(self._session.outputs)
+        shape = output.shape[1:]
+        if self._out.component_last:
+            shape = shape[-1:] + shape[:-1]
+        width, height = self._patch
+        around = self.plan.overlap * self._scale[0], self.plan.overlap * self._scale[1]
+        padded = (height + 2 * around[1], width + 2 * around[0])
+        if ranks == (_RANK_WITH_PICTURES - 1, 1) and shape[0] == self._out.channels:
+            if shape[1:] == (height, width):
+                return 0, 0
+            if shape[1:] == padded and all(side.denominator == 1 for side in around):
+                return int(around[0]), int(around[1])
+        expected = (self._out.channels, height, width)
+        raise ModelError(f"the network makes {list(shape)}, its NNPFC says {list(expected)}")
+
+
+def _single_port(session: Session) -> TensorInfo:
+    if len(session.inputs) != 1 or len(session.outputs) != 1:
+        counts = f"{len(session.inputs)} inputs and {len(session.outputs)} outputs"
+        raise ModelError(f"the network has {counts}; a filter has one of each")
+    return session.inputs[0]
+
+
+def _batches(plan: TilePlan) -> Iterator[list[tuple[int, int]]]:
+    origins = plan.origins()
+    while batch := list(islice(origins, plan.batch)):
+        yield batch

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the payloads of NNPFC messages to a network in a session, through every gate.
+
+The order of the gates is fixed: syntax (NNC), limits and operators, the message's promises; only
+what has passed them all reaches an inference session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from nnrvideo.errors import TensorMismatchError, UnsupportedFeatureError
+from nnrvideo.limits import Limits
+from nnrvideo.model import Network, check, check_against_nnpfc, measure, prepare, unpack
+from nnrvideo.nnc import DecoderState
+from nnrvideo.picture import PictureFormat
+from nnrvideo.player import characteristics
+from nnrvideo.player.filter import LoadedNetwork
+from nnrvideo.runtime.base import InferenceBackend
+from nnrvideo.runtime.layout import FORMAT_INTEGER
+from nnrvideo.sei import MODE_PAYLOAD, MODE_URI, Nnpfc
+from nnrvideo.tensors import TensorSet
+
+Resolver = Callable[[str, str], bytes | None]
+"""Finds the NNC bitstream that a tag and a URI name; None if it cannot or will not."""
+
+NNC_TAG_URI = "tag:iso.org,2023:15938-17"
+
+# Convolutions work in a blocked layout and in padded channels, so a session holds about twice
+# what the shapes add up to (measured on networks of 1k to 21k parameters).
+_ARENA_FACTOR = 2
+
+
+def decode_network(
+    base: Nnpfc, update: Nnpfc | None, *, limits: Limits, resolver: Resolver | None = None
+) -> Network:
+    """Decodes a network, with its update applied.
+
+    An update is relative to the base and replaces any earlier update.
+
+    Args:
+        base: The base message.
+        update: The update message, or None.
+        limits: Bounds on the bitstreams and on the network.
+        resolver: Finds networks that are named by URI.
+
+    Returns:
+        The network, not yet checked.
+
+    Raises:
+        BitstreamError: A bitstream is broken.
+        UnsupportedFeatureError: It, or the way it is sent, is not implemented.
+        LimitExceededError: It is over a limit.
+        ModelError: The tensors do not fit the graph, or there is no graph.
+
+    Spec: Rec. ITU-T H.274 (V4) clause 8.28.1.2, nnpfc_base_flag and nnpfc_mode_idc.
+    """
+    state = DecoderState()
+    data = _bitstream(base, resolver)
+    limits.require("max_bitstream_bytes", len(data), "bytes of the network")
+    network = unpack(data, limits=limits, state=state).require_network()
+    if update is None:
+        return network
+    data = _bitstream(update, resolver)
+    limits.require("max_bitstream_bytes", len(data), "bytes of the update")
+    unpacked = unpack(data, limits=limits, state=state)
+    return apply_update(network, unpacked.tensors, differences=unpacked.decoded.is_update)
+
+
+def apply_update(network: Network, tensors: TensorSet, *, differences: bool) -> Network:
+    """A network with some of its tensors changed.
+
+    Args:
+        network: The base.
+        tensors: Changes by name; tensors that are not named stay.
+        differences: Values are added to the base's; otherwise they replace them.
+
+    Raises:
+        TensorMismatchError: A tensor is not part of the base, or has another shape there.
+    """
+    changed = dict(network.tensors)
+    violations = []
+    for name, value in tensors.items():
+        known = changed.get(name)
+        if known is None:
+            violations.append(f"tensor {name!r} is not part of the base")
+        elif value.size != known.size or known.shape not in (value.shape, ()):
+            shapes = f"{list(value.shape)}, {list(known.shape)} in the base"
+            violations.append(f"tensor {name!r} has the shape {shapes}")
+        else:
+            fitted = value.reshape(known.shape)
+            new = np.add(known, fitted) if differences else fitted
+            changed[name] = new.astype(known.dtype, copy=False)
+    if violations:
+        raise TensorMismatchError("the update does not fit its base", violations)
+    return network.with_tensors(TensorSet(changed))
+
+
+def load_network(
+    network: Network,
+    properties: Nnpfc,
+    source: PictureFormat,
+    backend: InferenceBackend,
+    *,
+    limits: Limits,
+) -> LoadedNetwork:
+    """Checks a network and makes a session of it.
+
+    Args:
+        network: Decoded, not trusted.
+        properties: The message whose properties hold.
+        source: Format of the pictures to filter.
+        backend: Runs the network.
+        limits: Bounds on the network.
+
+    Raises:
+        ModelError: Lists everything that is wrong with the network.
+        BitstreamError: The message is not legal for such pictures.
+        UnsupportedFeatureError: Not implemented.
+        LimitExceededError: Over a limit.
+        InferenceError: The backend does not take it.
+    """
+    check(network, limits=limits)
+    contract = check_against_nnpfc(network, properties, source, limits=limits)
+    target = characteristics.output_format(properties, source, limits)
+    prepared = prepare(
+        network,
+        contract,
+        input_bit_depth=source.bit_depth,
+        output_bit_depth=target.bit_depth,
+    )
+    layout = characteristics.input_tensor(properties)
+    if prepared.input_dtype.kind != "f":
+        # The graph converts samples by itself.
+        layout = replace(
+            layout,
+            format_idc=FORMAT_INTEGER,
+            luma_bit_depth=prepared.input_bit_depth,
+            chroma_bit_depth=prepared.input_bit_depth,
+        )
+    output = replace(
+        characteristics.output_tensor(properties),
+        format_idc=FORMAT_INTEGER,
+        luma_bit_depth=prepared.output_bit_depth,
+        chroma_bit_depth=prepared.output_bit_depth,
+    )
+    width, height = contract.nominal_patch()
+    positions = (width + 2 * contract.overlap) * (height + 2 * contract.overlap)
+    peak = measure(network, contract=contract, limits=limits).peak_bytes
+    session = backend.load(prepared.model, prepared.arrays)
+    return LoadedNetwork(session, layout, output, -(-_ARENA_FACTOR * peak // positions))
+
+
+def _bitstream(message: Nnpfc, resolver: Resolver | None) -> bytes:
+    if message.nnpfc_mode_idc == MODE_PAYLOAD:
+        return message.nnpfc_payload_byte
+    if message.nnpfc_mode_idc != MODE_URI:
+        raise UnsupportedFeatureError(f"nnpfc_mode_idc {message.nnpfc_mode_idc} is reserved")
+    if message.nnpfc_tag_uri != NNC_TAG_URI:
+        raise UnsupportedFeatureError(f"a network of the format {message.nnpfc_tag_uri[:200]!r}")
+    found = resolver(message.nnpfc_tag_uri, message.nnpfc_uri) if resolver else None
+    if found is None:
+        raise UnsupportedFeatureError(
+            f"the network is named by a URI, which is not followed: {message.nnpfc_uri[:200]!r}"
+        )
+    return found
