@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Literal, final
 
 from nnrvideo.sei import Nnpfa, Nnpfc, SeiMessage, message_of, random_access_messages
@@ -56,7 +57,7 @@ class FilterPlan:
 
     def __post_init__(self) -> None:
         times = [time for time, _ in self.updates]
-        if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError("the times of the updates do not increase")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise ValueError("the filter ends before it starts")
