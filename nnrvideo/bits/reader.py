@@ -37,8 +37,11 @@ class BitReader:
         end: int | None = None,
         unit: str | None = None,
     ) -> None:
+        whole = len(data) * 8
+        self._end = whole if end is None else end
+        if not 0 <= start <= self._end <= whole:
+            raise ValueError(f"bits {start}..{self._end} are not all in a buffer of {whole}")
         self._data = data
-        self._end = len(data) * 8 if end is None else end
         self.position = start  # in bits from the start of ``data``
         self.unit = unit
 
@@ -82,8 +85,7 @@ class BitReader:
 
     def ue(self, element: str) -> int:
         """ue(v): unsigned Exp-Golomb code of H.26x.  Spec: Rec. ITU-T H.266 clause 9.2."""
-        zeros = self._leading_zeros(element)
-        return (1 << zeros) - 1 + self.u(element, zeros)
+        return self.uek(element, 0)
 
     def se(self, element: str) -> int:
         """se(v): signed Exp-Golomb code of H.26x; 0, 1, -1, 2, ...  Spec: H.266 clause 9.2."""
@@ -92,9 +94,15 @@ class BitReader:
 
     def uek(self, element: str, k: int) -> int:
         """ue(k): Exp-Golomb of order ``k``.  Spec: ISO/IEC 15938-17, descriptors."""
+        begin = self.position
         zeros = self._leading_zeros(element)
-        # Each zero of the prefix adds the present 2^k and then raises k.
-        return (((1 << zeros) - 1) << k) + self.u(element, k + zeros)
+        self.position = begin + zeros + 1
+        try:
+            # Each zero of the prefix adds the present 2^k and then raises k.
+            return (((1 << zeros) - 1) << k) + self.u(element, k + zeros)
+        except TruncatedError:
+            self.position = begin
+            raise
 
     def iek(self, element: str, k: int) -> int:
         """ie(k): signed Exp-Golomb of order ``k``.  Spec: ISO/IEC 15938-17, descriptors."""
@@ -173,9 +181,15 @@ class BitReader:
             raise self.error(element, "trailing bits are not a one and zeros")
 
     def _leading_zeros(self, element: str) -> int:
-        zeros = 0
-        while not self.u(element, 1):
-            zeros += 1
-            if zeros > _MAX_EXP_GOLOMB_PREFIX:
-                raise self.error(element, "Exp-Golomb prefix is longer than 32 bits")
-        return zeros
+        """Zeros ahead of the next one; the position stays."""
+        begin = self.position
+        window = min(_MAX_EXP_GOLOMB_PREFIX + 1, self.bits_left)
+        word = self.u(element, window)
+        self.position = begin
+        if word:
+            return window - word.bit_length()
+        if window <= _MAX_EXP_GOLOMB_PREFIX:
+            raise TruncatedError(
+                f"no end of the code in {window} bits", element=element, bit=begin, unit=self.unit
+            )
+        raise self.error(element, "Exp-Golomb prefix is longer than 32 bits")

@@ -81,7 +81,12 @@ class BitWriter:
 
     def flt(self, value: float) -> None:
         """flt(32): binary32, its bytes in little-endian order."""
-        self.u(int.from_bytes(struct.pack("<f", value), "big"), 32)
+        try:
+            raw = struct.pack("<f", value)
+        except OverflowError as error:
+            msg = f"{value} does not fit flt(32)"
+            raise ValueError(msg) from error
+        self.u(int.from_bytes(raw, "big"), 32)
 
     def st(self, text: str) -> None:
         """st(v): UTF-8 text and a zero byte, at a byte boundary."""
