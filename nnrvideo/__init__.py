@@ -33,7 +33,18 @@ except PackageNotFoundError:  # a bare source tree that was never installed
     __version__ = "0+unknown"
 
 # Public name -> sub-package that owns it.
-_LAZY: dict[str, str] = {}
+_LAZY: dict[str, str] = {
+    name: owner
+    for owner, names in {
+        "nnrvideo.authoring": ("embed", "encode", "extract", "probe", "strip"),
+        "nnrvideo.container": ("MediaReader", "SideData", "open_media", "open_writer"),
+        "nnrvideo.data": ("base_network",),
+        "nnrvideo.model": ("Network", "load_onnx", "pack", "save_onnx", "unpack"),
+        "nnrvideo.nnc": ("EncodeSettings",),
+        "nnrvideo.player": ("Enhanced", "Enhancer", "Event", "EventKind", "Status"),
+    }.items()
+    for name in names
+}
 
 __all__ = [
     "BitstreamError",

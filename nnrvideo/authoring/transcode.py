@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import final
 
 from nnrvideo.authoring.embedder import EmbedReport, embed
-
 from nnrvideo.container import VideoWriter, open_media
 from nnrvideo.errors import ModelError
 from nnrvideo.model import IoContract

@@ -74,7 +74,7 @@ def execute(options: argparse.Namespace) -> int:
             f"{options.codec} cannot carry a network yet; libx264 (AVC) and libx265 (HEVC) can"
         )
     network = base_network() if options.network is None else options.network.read_bytes()
-    contract = model.infer_contract(model.unpack(network))
+    contract = model.infer_contract(model.unpack(network).require_network())
     with progress("encoding", quiet=options.quiet, lines_to=options.progress) as show:
         report = encode(
             options.input,
@@ -96,7 +96,7 @@ def execute(options: argparse.Namespace) -> int:
         "coded": [report.coded.width, report.coded.height],
         "cropped": list(report.cropped),
         "network_bytes": len(network),
-        "copies": embedded.copies,
+        "copies": embedded.positions,
         "file_bytes": size,
         "dropped": list(report.dropped),
     }
@@ -109,7 +109,7 @@ def execute(options: argparse.Namespace) -> int:
                 "pictures": str(report.pictures),
                 "size": f"{report.source.width}x{report.source.height}, coded at "
                 f"{report.coded.width}x{report.coded.height} ({options.codec})",
-                "network": f"{human_bytes(len(network))} in {embedded.copies} random access points",
+                "network": f"{human_bytes(len(network))}, sent {embedded.positions} times",
                 "file": human_bytes(size),
             },
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from nnrvideo.cli.args import add_common, add_json, add_overwrite, check_output
 from nnrvideo.cli.exits import Exit, UsageError
@@ -15,7 +15,7 @@ from nnrvideo.limits import Limits
 from nnrvideo.tensors import TensorSet
 
 if TYPE_CHECKING:
-    from nnrvideo.model import Network
+    from nnrvideo.model import Network, TopologyForm
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +97,7 @@ def execute(options: argparse.Namespace) -> int:
     packed = (
         nnc.encode(tensors, settings)
         if network is None
-        else model.pack(network, settings, topology=topology)
+        else model.pack(network, settings, topology=cast("TopologyForm", topology))
     )
     write_bytes(output, packed, overwrite=options.overwrite)
 

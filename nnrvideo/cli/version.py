@@ -32,7 +32,7 @@ def _version(package: str) -> str:
 
 def _providers() -> list[str]:
     try:
-        from nnrvideo.runtime import capabilities
+        from nnrvideo.runtime import OnnxRuntimeBackend
     except ImportError:
         return ["none (onnxruntime is missing)"]
-    return list(capabilities().providers)
+    return list(OnnxRuntimeBackend().capabilities().providers)

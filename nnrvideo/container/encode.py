@@ -258,6 +258,11 @@ class VideoWriter:
         wanted = options.pop("pix_fmt", None)
         encoder_options = {key.removesuffix(":v"): value for key, value in options.items()}
         tag = encoder_options.pop("tag", None)
+        if self._codec == "libx265":
+            # It writes its banner straight to standard error; later settings win, so a user's
+            # own log-level stays in force.
+            given = encoder_options.get("x265-params")
+            encoder_options["x265-params"] = ":".join(filter(None, ["log-level=error", given]))
         with translate_errors(self.path, "write"):
             rate = rate.limit_denominator(1 << 16)
             try:

@@ -7,6 +7,7 @@ The format has no timestamps; it states one frame rate.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from fractions import Fraction
 from types import TracebackType
@@ -59,7 +60,7 @@ class Y4mWriter:
         self._stream: BinaryIO
         self._header_written = False
         self.frames = 0
-        if path == _STDOUT:
+        if os.fspath(path) == _STDOUT:
             self._stream = sys.stdout.buffer
             return
         self._output = OutputFile(path, overwrite=overwrite)

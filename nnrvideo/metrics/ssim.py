@@ -21,6 +21,7 @@ Plane = npt.NDArray[Any]
 _Map = npt.NDArray[np.float64]
 
 _WINDOW = 11
+_STRIP = 24  # rows of windows computed together
 _SIGMA = 1.5
 _K1, _K2 = 0.01, 0.03
 _TAPS = np.exp(-((np.arange(_WINDOW) - _WINDOW // 2) ** 2) / (2 * _SIGMA**2))
@@ -45,16 +46,15 @@ def ssim(reference: Plane, plane: Plane, bit_depth: int = 8) -> float:
         raise ValueError(f"planes of {reference.shape} and {plane.shape} cannot be compared")
     if min(reference.shape) < _WINDOW:
         raise ValueError(f"planes of {reference.shape} are smaller than the window of {_WINDOW}")
-    x, y = reference.astype(np.float64), plane.astype(np.float64)
     peak = (1 << bit_depth) - 1
-    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
-    mean_x, mean_y = _blur(x), _blur(y)
-    squares = mean_x * mean_x + mean_y * mean_y
-    product = mean_x * mean_y
-    variances = _blur(x * x + y * y) - squares
-    covariance = _blur(x * y) - product
-    values = (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
-    return float(values.mean())
+    constants = (_K1 * peak) ** 2, (_K2 * peak) ** 2
+    rows, columns = (size - _WINDOW + 1 for size in reference.shape)
+    total = 0.0
+    # Strips whose intermediate maps stay in the cache: several times faster than whole planes.
+    for top in range(0, rows, _STRIP):
+        strip = slice(top, min(top + _STRIP, rows) + _WINDOW - 1)
+        total += _sum(reference[strip], plane[strip], *constants)
+    return total / (rows * columns)
 
 
 @final
@@ -87,13 +87,32 @@ class SsimMeter:
         return self._sum / self.pictures
 
 
+def _sum(reference: Plane, plane: Plane, c1: float, c2: float) -> float:
+    """Sum of SSIM over all windows that fit into two strips."""
+    x, y = reference.astype(np.float64), plane.astype(np.float64)
+    mean_x, mean_y = _blur(x), _blur(y)
+    squares = mean_x * mean_x + mean_y * mean_y
+    product = mean_x * mean_y
+    variances = _blur(x * x + y * y) - squares
+    covariance = _blur(x * y) - product
+    values = (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
+    return float(values.sum())
+
+
 def _blur(plane: _Map) -> _Map:
     """Window means at every position where the window fits in; rows first, then columns."""
     rows, columns = plane.shape[0] - _WINDOW + 1, plane.shape[1] - _WINDOW + 1
-    vertical = np.zeros((rows, plane.shape[1]))
-    for index, tap in enumerate(_TAPS):
-        vertical += tap * plane[index : index + rows]
-    result = np.zeros((rows, columns))
-    for index, tap in enumerate(_TAPS):
-        result += tap * vertical[:, index : index + columns]
+    vertical = _filter([plane[i : i + rows] for i in range(_WINDOW)])
+    return _filter([vertical[:, i : i + columns] for i in range(_WINDOW)])
+
+
+def _filter(shifted: list[_Map]) -> _Map:
+    """Weighted sum of shifted maps; the window is symmetric, so each tap serves two of them."""
+    middle = _WINDOW // 2
+    result = _TAPS[middle] * shifted[middle]
+    pair = np.empty_like(result)
+    for index in range(middle):
+        np.add(shifted[index], shifted[_WINDOW - 1 - index], out=pair)
+        pair *= _TAPS[index]
+        result += pair
     return result

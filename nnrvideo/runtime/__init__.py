@@ -2,6 +2,7 @@
 """Running networks on pictures: backends, tensor layouts, patches, plain resampling."""
 
 from nnrvideo.runtime.base import Capabilities, InferenceBackend, Session, TensorInfo
+from nnrvideo.runtime.drawing import side_by_side
 from nnrvideo.runtime.layout import TensorFormat
 from nnrvideo.runtime.onnxruntime import OnnxRuntimeBackend
 from nnrvideo.runtime.resample import Upscaler, resize_picture, resize_plane
@@ -20,4 +21,5 @@ __all__ = [
     "plan_tiles",
     "resize_picture",
     "resize_plane",
+    "side_by_side",
 ]
