@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The encoder: what it promises about values, and what it refuses by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nnrvideo import nnc
+from nnrvideo.entropy import step_size
+
+RANDOM = np.random.default_rng(7)
+WEIGHT = RANDOM.laplace(0, 0.1, (12, 6, 3, 3)).astype(np.float32)
+
+
+def _round_trip(array, **settings):
+    stream = nnc.encode({"t": array}, nnc.EncodeSettings(**settings))
+    decoded = nnc.decode(stream)
+    assert nnc.recode(decoded) == stream
+    return decoded.tensors["t"]
+
+
+@pytest.mark.parametrize("scan_order", [0, 1, 2])
+@pytest.mark.parametrize("profile", [0, 1])
+@pytest.mark.parametrize(("dependent", "bound"), [(False, 0.5), (True, 1.5)])
+def test_error_is_bounded_by_the_step(dependent, bound, profile, scan_order):
+    values = _round_trip(
+        WEIGHT, qp=-20, dependent_quantisation=dependent, profile=profile, scan_order=scan_order
+    )
+    step = float(step_size(-20, 2))
+    assert np.abs(values - WEIGHT).max() <= bound * step * (1 + 1e-6)
+
+
+def test_dependent_quantisation_is_closer_at_the_same_step_of_its_quantisers():
+    # Its two quantisers are each twice as coarse, so the fair comparison is four QP apart.
+    uniform = _round_trip(WEIGHT, qp=-20, dependent_quantisation=False)
+    dependent = _round_trip(WEIGHT, qp=-24, dependent_quantisation=True)
+    assert np.square(dependent - WEIGHT).mean() < np.square(uniform - WEIGHT).mean()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([np.nan, np.inf, -np.inf, -0.0, 1e-45, 3.4e38], np.float32),
+        np.float16([1.5, -np.inf, 6e-8]),
+        np.array([0.5, -3.0]),
+        np.array([2**31 - 1, -(2**31) + 1, 0], np.int64),
+        np.array([[-128, 127]], np.int8),
+        np.array([-32768], np.int16),
+        np.zeros((0, 3), np.float32),
+        np.zeros((3, 0), np.float32),
+    ],
+)
+def test_lossless(array):
+    found = _round_trip(array, lossless=True)
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+    assert found.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("value", [np.float32(2.5), np.int32(7), np.float64(-1.0)])
+def test_a_scalar_becomes_one_dimension(value):
+    found = _round_trip(value)
+    assert (found.shape, found.dtype) == ((1,), value.dtype)
+    assert found[0] == pytest.approx(value, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([1.0, np.nan], np.float32), "NaN or infinity"),
+        (np.array([np.inf], np.float16), "NaN or infinity"),
+        (np.array([1e300]), "NaN or infinity"),
+        (np.array([True]), "no data type for bool"),
+        (np.array([1], np.uint8), "no data type for uint8"),
+        (np.array([2**31]), "31 bits"),
+        (np.array([-(2**31)], np.int32), "31 bits"),
+    ],
+)
+def test_refusals_name_the_tensor(array, message):
+    with pytest.raises(ValueError, match=f"'bad'.*{message}"):
+        nnc.encode({"good": np.zeros(2, np.float32), "bad": array})
+
+
+def test_lossless_refuses_what_binary32_cannot_hold():
+    with pytest.raises(ValueError, match="'bad'.*not binary32"):
+        nnc.encode({"bad": np.array([0.1])}, nnc.EncodeSettings(lossless=True))
+
+
+@pytest.mark.parametrize("density", range(8))
+def test_base_qp_shifts_the_window(density):
+    # -40 octaves are outside of what qp_delta reaches from base 0, at every density.
+    qp = -40 << density
+    stream = nnc.encode(
+        {"t": WEIGHT[:1] * 2**-30},
+        nnc.EncodeSettings(qp=qp, qp_density=density, dependent_quantisation=False),
+    )
+    mps = nnc.parse_units(stream)[1]
+    assert mps.quantization.quantization_parameter < 0
+    found = nnc.decode(stream)
+    assert found.coded[0][0].qp == qp
+    assert np.abs(found.tensors["t"] - WEIGHT[:1] * 2**-30).max() <= 2.0**-41 * (1 + 1e-6)
+
+
+def test_base_qp_is_zero_where_that_reaches():
+    mps = nnc.parse_units(nnc.encode({"t": WEIGHT}))[1]
+    assert mps.quantization.quantization_parameter == 0
+
+
+def test_qps_too_far_apart_are_refused():
+    settings = nnc.EncodeSettings(qp_density=0, qp_per_tensor={"a": -40, "b": 40})
+    with pytest.raises(ValueError, match="raise the density"):
+        nnc.encode({"a": WEIGHT * 1e-5, "b": WEIGHT}, settings)
+
+
+def test_qp_without_a_step_is_refused():
+    with pytest.raises(ValueError, match="'t'.*no step size"):
+        nnc.encode({"t": WEIGHT}, nnc.EncodeSettings(qp=-1000))
+
+
+def test_qp_is_raised_where_levels_need_31_bits(caplog):
+    big = np.array([[3e38, -1.0], [0.0, 2.0]], np.float32)
+    stream = nnc.encode({"big": big}, nnc.EncodeSettings(qp=-38))
+    decoded = nnc.decode(stream)
+    assert decoded.coded[0][0].qp > -38
+    assert abs(decoded.tensors["big"][0, 0] / big[0, 0] - 1) < 1e-6
+    assert "QP raised" in caplog.text
+
+
+def test_qp_per_tensor_and_by_rank():
+    tensors = {"w": WEIGHT, "x": WEIGHT, "b": WEIGHT[0, 0, 0]}
+    settings = nnc.EncodeSettings(qp=-10, nonweight_qp=-50, qp_per_tensor={"x": -30})
+    coded = nnc.decode(nnc.encode(tensors, settings)).coded
+    assert [unit[0].qp for unit in coded] == [-10, -30, -50]
+
+
+def test_rows_of_zeros_are_skipped_where_that_pays():
+    sparse = WEIGHT.copy()
+    sparse[2:] = 0
+    with_flags = nnc.encode({"t": sparse}, nnc.EncodeSettings(qp=-20))
+    without = nnc.encode({"t": sparse}, nnc.EncodeSettings(qp=-20, row_skipping=False))
+    assert len(with_flags) < len(without)
+    flags = nnc.decode(with_flags).coded[0][0].choices.row_skip_flags
+    np.testing.assert_array_equal(flags, [False] * 2 + [True] * 10)
+    np.testing.assert_array_equal(
+        nnc.decode(with_flags).tensors["t"], nnc.decode(without).tensors["t"]
+    )
+
+
+def test_search_never_costs():
+    long = nnc.encode({"t": WEIGHT}, nnc.EncodeSettings(search=False))
+    assert len(nnc.encode({"t": WEIGHT})) < len(long)
+
+
+def test_rate_weight_trades_error_for_bytes():
+    streams = [
+        nnc.encode({"t": WEIGHT}, nnc.EncodeSettings(qp=-20, rate_weight=weight))
+        for weight in (0.0, 4.0)
+    ]
+    assert len(streams[1]) < len(streams[0])
+    errors = [np.square(nnc.decode(s).tensors["t"] - WEIGHT).mean() for s in streams]
+    assert errors[1] > errors[0]
+
+
+def test_vectors_have_no_block_scan():
+    for array in (WEIGHT[:, 0, 0, 0], WEIGHT[:, :1, 0, 0], WEIGHT[:1]):
+        stream = nnc.encode({"t": array}, nnc.EncodeSettings(scan_order=1))
+        assert nnc.parse_units(stream)[-1].scan_order == 0
+
+
+def test_node_ids():
+    unit = nnc.parse_units(nnc.encode({"a": WEIGHT, "b": WEIGHT}))[-1]
+    assert unit.node_id == nnc.NodeId(0, 1, 0)
+    unit = nnc.parse_units(nnc.encode({"a": WEIGHT}, nnc.EncodeSettings(node_ids=False)))[-1]
+    assert unit.node_id is None
+    unit = nnc.parse_units(nnc.encode({"a": WEIGHT}, nnc.EncodeSettings(profile=0)))[-1]
+    assert unit.node_id is None
+
+
+def test_nothing_but_tensors_without_a_topology():
+    units = nnc.parse_units(nnc.encode({"a": WEIGHT}))
+    assert [unit.header.type_name for unit in units] == ["NNR_STR", "NNR_MPS", "NNR_NDU"]
+
+
+def test_no_tensors():
+    assert dict(nnc.decode(nnc.encode({})).tensors) == {}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"qp_density": 8},
+        {"cabac_unary_length_minus1": 256},
+        {"scan_order": 5},
+        {"profile": 2},
+        {"device_id": -1},
+        {"rate_weight": float("nan")},
+    ],
+)
+def test_settings_are_checked(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        nnc.EncodeSettings(**wrong)
+
+
+def test_decoded_tensors_are_read_only():
+    found = nnc.decode(nnc.encode({"t": WEIGHT})).tensors["t"]
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 0
