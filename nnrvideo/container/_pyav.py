@@ -45,6 +45,8 @@ def translate_errors(path: PathLike, doing: str) -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:
+        raise  # the reader of our pipe has seen enough; nothing is wrong
     except (av.error.FFmpegError, OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ContainerError(f"cannot {doing} {os.fspath(path)}: {reason}") from error

@@ -308,10 +308,9 @@ def video_info(container: Any, stream: Any) -> VideoInfo:
     duration = seconds(stream.duration, time_base)
     if duration is None and container.duration is not None:
         duration = Fraction(container.duration, 1_000_000)
-    rate = stream.average_rate or stream.guessed_rate
-    if container.format.name in ("h264", "hevc"):
-        # The raw demuxers report 25 as average; what the VUI says is in the guess.
-        rate = stream.guessed_rate or rate
+    # The average of a stream is 25 in raw files and the time scale of the VUI in short Matroska
+    # files; the guess weighs all that libavformat knows.
+    rate = stream.guessed_rate or stream.average_rate
     return VideoInfo(
         codec_name=codec_name(stream) or "unknown",
         width=context.width,
