@@ -185,7 +185,7 @@ def test_units_are_written_as_read(name):
 def _known_dimensions(name: str) -> dict[str, tuple[int, ...]]:
     """Shapes that the steps before ``name`` have told."""
     known: dict[str, tuple[int, ...]] = {}
-    for earlier in _SEQUENCES.get(name.split(".step")[0].removesuffix(".nnc"), []):
+    for earlier in _SEQUENCES.get(name.split(".step", maxsplit=1)[0].removesuffix(".nnc"), []):
         if earlier == name:
             break
         for unit in nnc.parse_units((_VECTORS / earlier).read_bytes(), dimensions=known):
