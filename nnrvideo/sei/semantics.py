@@ -79,7 +79,8 @@ def output_format(message: Nnpfc, picture: PictureFormat) -> PictureFormat:
     if message.nnpfc_purpose & syntax.PURPOSE_CHROMA_UPSAMPLING:
         chroma = ChromaFormat.C444 if message.nnpfc_out_sub_c_flag else ChromaFormat.C422
     elif message.nnpfc_purpose & syntax.PURPOSE_COLOURIZATION:
-        chroma = _CHROMA_FORMATS[message.nnpfc_out_colour_format_idc]
+        # An update without properties says nothing here, and changes nothing.
+        chroma = _CHROMA_FORMATS.get(message.nnpfc_out_colour_format_idc, chroma)
     horizontal, vertical = scale(message)
     width = -(-picture.width * horizontal.numerator // horizontal.denominator)
     height = -(-picture.height * vertical.numerator // vertical.denominator)

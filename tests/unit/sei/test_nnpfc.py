@@ -291,6 +291,8 @@ def test_output_geometry():
     assert output_format(third, PictureFormat(100, 100)) == PictureFormat(67, 67)
     colour = replace(BASE, nnpfc_purpose=0x20, nnpfc_out_colour_format_idc=2)
     assert output_format(colour, HD).chroma_format is ChromaFormat.C422
+    bare = Nnpfc(0x20, 7, nnpfc_base_flag=False, nnpfc_property_present_flag=False)
+    assert output_format(bare, HD) == HD
     chroma = replace(BASE, nnpfc_purpose=2, nnpfc_out_sub_c_flag=True)
     assert output_format(chroma, HD).chroma_format is ChromaFormat.C444
     wider = Nnpfc(
