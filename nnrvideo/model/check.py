@@ -23,7 +23,9 @@ from nnrvideo.model.shapes import Inference, infer_shapes
 from nnrvideo.model.topology import Network
 from nnrvideo.model.value import Shape
 
-_NOMINAL_SIZE = 256  # what a free dimension is taken for, when the caller does not tell
+# What a free dimension is taken for when the caller does not tell.  Networks that halve or divide
+# the picture want multiples; one of these suits any that NNPFC can ask for.
+_NOMINAL_SIZES = (256, 240, 192, 224)
 _MAX_TOLD = 50  # violations in one error; a hostile graph could have ten thousand
 
 
@@ -38,8 +40,8 @@ def check(
     Args:
         network: The network, from a file or from a stream.
         limits: Bounds; by default :meth:`Limits.desktop`.
-        input_shape: The size to check the shapes for; free dimensions count as 1 (the first)
-            and 256 when it is not given.
+        input_shape: The size to check the shapes for.  When it is not given, the first dimension
+            counts as 1 where it is free, and the others as 256 or a little less.
 
     Returns:
         The shapes and costs at that size.
@@ -55,11 +57,7 @@ def check(
     ]
     inference: Inference | None = None
     try:
-        shapes = {
-            port.name: input_shape if input_shape is not None else nominal_shape(port)
-            for port in network.graph.inputs
-        }
-        inference = infer_shapes(network.graph, shapes, limits=limits)
+        inference = _inference(network.graph, input_shape, limits)
     except ModelError as error:
         violations.extend(error.violations or (str(error),))
     if violations or inference is None:
@@ -67,16 +65,26 @@ def check(
     return inference
 
 
-def nominal_shape(port: Port) -> Shape:
-    """A concrete shape for a port with free dimensions.
+def _inference(graph: Graph, input_shape: Shape | None, limits: Limits) -> Inference:
+    if input_shape is not None:
+        shapes = {port.name: input_shape for port in graph.inputs}
+        return infer_shapes(graph, shapes, limits=limits)
+    first: ModelError | None = None
+    for size in _NOMINAL_SIZES:
+        shapes = {port.name: _nominal_shape(port, size) for port in graph.inputs}
+        try:
+            return infer_shapes(graph, shapes, limits=limits)
+        except ModelError as error:
+            first = first or error
+    assert first is not None
+    raise first
 
-    Raises:
-        ModelError: The port does not tell its rank.
-    """
+
+def _nominal_shape(port: Port, size: int) -> Shape:
     if port.dims is None:
         raise ModelError(f"the input {port.name!r} does not tell its rank")
     return tuple(
-        dim if isinstance(dim, int) else (_NOMINAL_SIZE if index else 1)
+        dim if isinstance(dim, int) else (size if index else 1)
         for index, dim in enumerate(port.dims)
     )
 

@@ -24,6 +24,7 @@ from nnrvideo.model.graph import Graph, Port
 from nnrvideo.model.shapes import infer_shapes
 from nnrvideo.model.topology import Network
 from nnrvideo.model.value import Shape
+from nnrvideo.picture import PictureFormat
 
 # Bits of nnpfc_purpose
 VISUAL_QUALITY: Final = 0x01
@@ -132,10 +133,22 @@ class IoContract:
 
     def nominal_patch(self) -> tuple[int, int]:
         """Width and height of a patch of ordinary size that the network accepts."""
+        return self.covering_patch(_NOMINAL, _NOMINAL)
+
+    def grid_size(self, picture: PictureFormat) -> tuple[int, int]:
+        """Width and height of a picture in the grid in which patches are counted."""
+        if self.inp_order_idc == CHROMA:
+            height, width = picture.plane_shape(1)
+            return width, height
+        step = _grid(self.inp_order_idc)
+        return -(-picture.width // step), -(-picture.height // step)
+
+    def covering_patch(self, width: int, height: int) -> tuple[int, int]:
+        """The smallest patch that the network accepts and that covers a size in the grid."""
         reach = 2 * self.overlap
-        width = -(-(_NOMINAL + reach) // self.width_multiple) * self.width_multiple - reach
-        height = -(-(_NOMINAL + reach) // self.height_multiple) * self.height_multiple - reach
-        return self.patch_width or width, self.patch_height or height
+        across = -(-(width + reach) // self.width_multiple) * self.width_multiple - reach
+        down = -(-(height + reach) // self.height_multiple) * self.height_multiple - reach
+        return self.patch_width or across, self.patch_height or down
 
     def input_shape(self, patch_width: int, patch_height: int) -> Shape:
         """Shape of the input tensor for one patch."""

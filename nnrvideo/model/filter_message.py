@@ -6,6 +6,7 @@ Spec: Rec. ITU-T H.274 NNPFC semantics.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
@@ -37,6 +38,8 @@ from nnrvideo.sei import (
     tensor_bit_depths,
     validate_nnpfc,
 )
+
+_GROWTH_TOLERANCE: Final = 2
 
 TAG_URI_NNC: Final = "tag:iso.org,2023:15938-17"
 """``nnpfc_tag_uri`` for a URI that leads to an NNC bitstream."""
@@ -305,7 +308,7 @@ def check_against_nnpfc(
         violations.extend(error.violations or (str(error),))
     if inference is not None:
         contract, problems = _fit_output(network, contract, inference, (width, height))
-        violations.extend(problems)
+        violations.extend(problems or _growth(network, contract, inference, picture_format))
         samples = contract.output_luma_samples(width, height)
         try:
             limits.require(
@@ -348,3 +351,38 @@ def _fit_output(
         if cropped.output_shape(*patch) == given:
             return cropped, []
     return contract, [f"the output is {list(given)}, the message declares {list(expected)}"]
+
+
+def _growth(
+    network: Network, contract: IoContract, nominal: Inference, picture: PictureFormat
+) -> list[str]:
+    """Proves that the cost of the whole picture is that of a patch times their sizes.
+
+    Whoever plans patches by memory counts on that; a graph can make tensors of height times
+    height, which look harmless in a small patch.
+    """
+    if contract.patch_width is not None:
+        return []
+    patch = contract.covering_patch(*contract.grid_size(picture))
+    small = math.prod(contract.input_shape(*contract.nominal_patch()))
+    large = math.prod(contract.input_shape(*patch))
+    if large <= small:
+        return []
+    source = network.graph.inputs[0].name
+    unbounded = replace(Limits.offline(), max_activation_elements=1 << 62)
+    try:
+        whole = infer_shapes(
+            network.graph, {source: contract.input_shape(*patch)}, limits=unbounded
+        )
+    except ModelError as error:
+        return [*error.violations] or [str(error)]
+    found = []
+    if whole.shape(network.graph.outputs[0].name) != contract.output_shape(*patch):
+        found.append("the ratio of output and input changes with the size of the patch")
+    for what, few, many in (
+        ("memory", nominal.peak_bytes, whole.peak_bytes),
+        ("work", nominal.macs, whole.macs),
+    ):
+        if many * small > _GROWTH_TOLERANCE * few * large:
+            found.append(f"the {what} grows faster than the picture")
+    return found

@@ -37,7 +37,10 @@ class GraphBuilder:
 
     def conv(self, out_channels, in_channels, size=3, *, source=None, bias=True, **attributes):
         index = len(self.nodes)
-        inputs = [source or self.last, self.weight(f"w{index}", out_channels, in_channels, size, size)]
+        inputs = [
+            source or self.last,
+            self.weight(f"w{index}", out_channels, in_channels, size, size),
+        ]
         if bias:
             inputs.append(self.weight(f"b{index}", out_channels))
         return self.node("Conv", *inputs, **attributes)
