@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line on the sample clip: the main job, and one clear line for every bad input."""
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from nnrvideo.cli.main import main
+from nnrvideo.container import open_media
+from nnrvideo.data import base_network
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIP = ROOT / "samples" / "bbb_sample.mp4"
+FAST = ["-c:v", "libx264", "-preset", "ultrafast", "-q"]
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory):
+    """Half a second of the sample clip with the shipped network inside, two key frames."""
+    path = tmp_path_factory.mktemp("cli") / "coded.mp4"
+    assert main(["encode", "-i", str(CLIP), "-t", "0.5", "-g", "6", *FAST, str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    path = tmp_path_factory.mktemp("net") / "net.nnc"
+    path.write_bytes(base_network())
+    return path
+
+
+def save_onnx(path, nodes, weights, channels=1, out_channels=1):
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, channels, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, out_channels, "H", "W"])],
+        [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def fails(capsys, code, *arguments):
+    """Runs a command that must fail; returns its one line."""
+    assert main([str(a) for a in arguments]) == code
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith(f"nnrvideo {arguments[0]}: ")
+    return lines[0]
+
+
+# -- the main job --------------------------------------------------------------------------------
+
+
+def test_probe_tells_what_travels(coded, capsys):
+    assert main(["probe", str(coded), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (found,) = report["networks"]
+    assert found["payload_bytes"] == len(base_network())
+    assert found["output_size"] == [1280, 720]
+    assert len(found["occurrences"]) == 2
+    assert [a["nnpfc_id"] for a in report["activations"]] == [7, 7]
+
+
+def test_probe_prints_a_table(coded, capsys):
+    assert main(["probe", str(coded)]) == 0
+    out = capsys.readouterr().out
+    assert "resolution resampling" in out
+    assert "1280x720" in out
+
+
+def test_probe_of_a_bitstream(network, capsys):
+    assert main(["probe", str(network)]) == 0
+    assert "stem.weight" in capsys.readouterr().out
+    assert main(["probe", str(network), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parameters"] > 20_000
+
+
+def test_extract_gives_the_same_bytes(coded, tmp_path, capsys):
+    assert main(["extract", str(coded), "-o", str(tmp_path / "nets")]) == 0
+    (file,) = (tmp_path / "nets").iterdir()
+    assert file.read_bytes() == base_network()
+    assert str(file) in capsys.readouterr().out
+
+
+def test_strip_leaves_no_network(coded, tmp_path, capsys):
+    assert main(["strip", "-i", str(coded), str(tmp_path / "bare.mkv"), "-q"]) == 0
+    assert main(["probe", str(tmp_path / "bare.mkv")]) == 3
+    assert "networks   none" in capsys.readouterr().out
+
+
+def test_pack_and_unpack_keep_the_network(network, tmp_path, capsys):
+    model, again = tmp_path / "net.onnx", tmp_path / "again.nnc"
+    assert main(["unpack", str(network), "-o", str(model)]) == 0
+    onnx.checker.check_model(str(model), full_check=True)
+    assert main(["pack", str(model), "-o", str(again), "--lossless", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out.split("\n", 1)[1])
+    assert facts["max_abs_error"] == 0
+    assert main(["unpack", str(again), "-o", str(tmp_path / "again.onnx")]) == 0
+    assert (tmp_path / "again.onnx").read_bytes() == model.read_bytes()
+
+
+@pytest.mark.parametrize("topology", ["text", "none"])
+def test_pack_without_binary_topology(network, tmp_path, topology):
+    model, coded = tmp_path / "net.onnx", tmp_path / "net.nnc"
+    assert main(["unpack", str(network), "-o", str(model), "-q"]) == 0
+    assert main(["pack", str(model), "-o", str(coded), "--topology", topology, "-q"]) == 0
+    assert main(["unpack", str(coded), "-o", str(tmp_path / "net.npz"), "-q"]) == 0
+    code = main(["unpack", str(coded), "-o", str(tmp_path / "net2.onnx"), "-q"])
+    assert code == (0 if topology == "text" else 1)
+
+
+def test_coarser_qp_is_smaller(network, tmp_path):
+    model = tmp_path / "net.onnx"
+    main(["unpack", str(network), "-o", str(model), "-q"])
+    sizes = {}
+    for name, extra in {
+        "fine": ["--qp", "-38"],
+        "coarse": ["--qp", "-20"],
+        "plain": ["--qp", "-20", "--no-dq"],
+        "dense": ["--qp", "-40", "--qp-density", "3"],
+    }.items():
+        out = tmp_path / f"{name}.nnc"
+        assert main(["pack", str(model), "-o", str(out), "-q", *extra]) == 0
+        sizes[name] = out.stat().st_size
+    assert sizes["coarse"] < sizes["plain"] < sizes["fine"]
+    # The same step by another spelling gives nearly the same size.
+    assert abs(sizes["dense"] - sizes["coarse"]) < 0.02 * sizes["coarse"]
+
+
+def test_enhance_keeps_pictures_times_and_sound(coded, tmp_path):
+    out = tmp_path / "enhanced.mp4"
+    assert main(["enhance", "-i", str(coded), str(out), *FAST]) == 0
+    with open_media(coded) as before, open_media(out) as after:
+        assert (after.video.width, after.video.height) == (1280, 720)
+        times = [p.pts for p in before.pictures()]
+        assert [p.pts for p in after.pictures()] == times
+        assert len(times) == 12
+        kinds = [[(s.type, s.codec_name) for s in m.streams if s.type != "video"] for m in (before, after)]
+        assert kinds[0] == kinds[1] != []
+    assert audio(coded) == audio(out)
+
+
+def audio(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        return [(Fraction(p.pts) * p.time_base, bytes(p)) for p in container.demux(stream) if p.size]
+
+
+def test_enhance_split_and_progress(coded, tmp_path):
+    lines = tmp_path / "progress.txt"
+    arguments = ["enhance", "-i", str(coded), str(tmp_path / "s.y4m"), "--split", "-q"]
+    assert main([*arguments, "-progress", str(lines)]) == 0
+    text = lines.read_text()
+    assert text.endswith("progress=end\n")
+    assert "frame=12\n" in text
+    whole = tmp_path / "w.y4m"
+    assert main(["enhance", "-i", str(coded), str(whole), "-q"]) == 0
+    split, full = (luma(p) for p in (tmp_path / "s.y4m", whole))
+    assert np.array_equal(split[:, 650:], full[:, 650:])
+    assert not np.array_equal(split[:, :600], full[:, :600])
+
+
+def luma(path):
+    data = path.read_bytes()
+    start = data.index(b"FRAME\n") + 6
+    return np.frombuffer(data, np.uint8, 1280 * 720, start).reshape(720, 1280)
+
+
+def test_enhance_to_a_pipe(coded):
+    command = [sys.executable, "-m", "nnrvideo", "enhance", "-i", str(coded), "-"]
+    result = subprocess.run(command, capture_output=True, check=True)
+    assert result.stdout.startswith(b"YUV4MPEG2 W1280 H720 F24:1 ")
+    assert result.stdout.count(b"FRAME\n") >= 12
+    assert b"12 pictures" in result.stderr
+
+
+def test_compare_finds_the_gain(coded, tmp_path, capsys):
+    png = tmp_path / "crop.png"
+    arguments = ["compare", "-r", str(CLIP), "-i", str(coded), "--png", str(png), "--no-ssim"]
+    assert main([*arguments, "--json", "-q"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["enhanced"] == facts["pictures"] == 12
+    assert facts["psnr_y_gain_db"] > 0.1
+    assert facts["network_bits"] > 8 * len(base_network())
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_embed_into_a_foreign_film(network, tmp_path, capsys):
+    out = tmp_path / "out.mkv"
+    assert main(["embed", "-i", str(CLIP), "-n", str(network), str(out), "--id", "9", "-q"]) == 0
+    assert main(["probe", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["networks"][0]["nnpfc_id"] == 9
+
+
+def test_sample_player_runs(coded):
+    command = [sys.executable, str(ROOT / "samples" / "player.py"), str(coded)]
+    result = subprocess.run(command, capture_output=True, check=True)
+    assert result.stdout.count(b"FRAME\n") >= 12
+    assert b"network_activated 7" in result.stderr
+
+
+def test_version_names_the_backend(capsys):
+    assert main(["--version"]) == 0
+    out = capsys.readouterr().out
+    assert "backend: " in out
+    assert "CPUExecutionProvider" in out
+
+
+# -- bad input -----------------------------------------------------------------------------------
+
+
+def test_truncated_bitstream_names_unit_and_bit(network, tmp_path, capsys):
+    broken = tmp_path / "broken.nnc"
+    broken.write_bytes(network.read_bytes()[:-100])
+    line = fails(capsys, 1, "unpack", broken, "-o", tmp_path / "x.onnx")
+    assert "NNC unit " in line
+    assert "bit " in line
+    assert list(tmp_path.iterdir()) == [broken]
+
+
+def test_corrupt_bitstream_names_unit_and_bit(network, tmp_path, capsys):
+    data = bytearray(network.read_bytes())
+    data[5000:5016] = bytes(16)
+    broken = tmp_path / "broken.nnc"
+    broken.write_bytes(data)
+    line = fails(capsys, 1, "unpack", broken, "-o", tmp_path / "x.onnx")
+    assert "NNC unit " in line
+    assert "bit " in line
+
+
+def test_unknown_operator_is_named(tmp_path, capsys):
+    model = save_onnx(tmp_path / "n.onnx", [helper.make_node("NonZero", ["x"], ["y"])], {})
+    line = fails(capsys, 1, "pack", model, "-o", tmp_path / "n.nnc")
+    assert "NonZero" in line
+    assert not (tmp_path / "n.nnc").exists()
+
+
+def test_network_that_no_nnpfc_describes(tmp_path, capsys):
+    weights = {"w": np.ones((5, 1, 3, 3))}
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    model = save_onnx(tmp_path / "n.onnx", nodes, weights, out_channels=5)
+    assert main(["pack", str(model), "-o", str(tmp_path / "n.nnc"), "-q"]) == 0
+    line = fails(capsys, 1, "embed", "-i", CLIP, "-n", tmp_path / "n.nnc", tmp_path / "o.mp4")
+    assert "NNPFC" in line
+    assert "5 channels" in line
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_network_for_another_picture_format(tmp_path, capsys):
+    weights = {"w": np.ones((6, 6, 1, 1))}
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    model = save_onnx(tmp_path / "n.onnx", nodes, weights, channels=6, out_channels=6)
+    assert main(["pack", str(model), "-o", str(tmp_path / "n.nnc"), "-q"]) == 0
+    film = synthetic(tmp_path / "film.mp4", "libx264", "yuv444p")
+    line = fails(capsys, 1, "embed", "-i", film, "-n", tmp_path / "n.nnc", tmp_path / "o.mp4")
+    assert "4:2:0" in line
+
+
+def test_codec_that_cannot_carry_names_those_that_can(network, tmp_path, capsys):
+    film = synthetic(tmp_path / "film.mkv", "mpeg4", "yuv420p")
+    line = fails(capsys, 2, "embed", "-i", film, "-n", network, tmp_path / "o.mkv")
+    assert "mpeg4" in line
+    assert "h264" in line
+    assert "hevc" in line
+
+
+def test_video_without_network(tmp_path, capsys):
+    line = fails(capsys, 3, "enhance", "-i", CLIP, tmp_path / "o.mp4")
+    assert "no network" in line
+    assert list(tmp_path.iterdir()) == []
+    fails(capsys, 3, "extract", CLIP, "-o", tmp_path / "nets")
+    fails(capsys, 3, "compare", "-r", CLIP, "-i", CLIP)
+
+
+def test_existing_output_is_kept(coded, network, tmp_path, capsys):
+    precious = tmp_path / "precious.mp4"
+    precious.write_bytes(b"precious")
+    for arguments in (
+        ["embed", "-i", CLIP, "-n", network, precious],
+        ["strip", "-i", coded, precious],
+        ["enhance", "-i", coded, precious],
+        ["encode", "-i", CLIP, precious],
+        ["unpack", network, "-o", precious.with_suffix(".npz")],
+    ):
+        precious.with_suffix(".npz").write_bytes(b"precious")
+        assert "-y" in fails(capsys, 2, *arguments)
+    assert precious.read_bytes() == b"precious"
+
+
+def test_missing_and_unusable_files(network, tmp_path, capsys):
+    assert "no such file" in fails(capsys, 1, "probe", tmp_path / "none.mp4").lower()
+    text = tmp_path / "text.mp4"
+    text.write_text("no film at all")
+    assert "text.mp4" in fails(capsys, 1, "probe", text)
+    assert "none.nnc" in fails(
+        capsys, 1, "embed", "-i", CLIP, "-n", tmp_path / "none.nnc", tmp_path / "o.mp4"
+    )
+    fails(capsys, 2, "embed", "-i", CLIP, "-n", network, tmp_path / "no" / "folder" / "o.mp4")
+    fails(capsys, 2, "pack", tmp_path / "net.h5", "-o", tmp_path / "o.nnc")
+
+
+def test_corrupt_network_costs_the_enhancement_not_the_picture(coded, tmp_path, capsys, caplog):
+    data = bytearray(coded.read_bytes())
+    needle = base_network()[2000:2016]
+    position = data.find(needle)
+    while position >= 0:
+        data[position : position + 16] = b"\x55" * 16
+        position = data.find(needle, position + 16)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(data)
+    out = tmp_path / "out.mp4"
+    assert main(["enhance", "-i", str(broken), str(out), *FAST]) == 4
+    warnings = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == 1, [r.getMessage() for r in warnings]
+    assert "NNC unit" in warnings[0].getMessage()
+    with open_media(out) as media:
+        pictures = list(media.pictures())
+    assert len(pictures) == 12
+    assert {(p.picture.width, p.picture.height) for p in pictures} == {(1280, 720)}
+
+
+def test_no_arguments_and_nonsense(capsys):
+    assert main([]) == 2
+    assert "enhance" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as exit_info:
+        main(["frobnicate"])
+    assert exit_info.value.code == 2
+
+
+def synthetic(path, codec, pixel_format):
+    """A quarter second of noise in some codec."""
+    random = np.random.default_rng(3)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
+        for _ in range(6):
+            rgb = random.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
