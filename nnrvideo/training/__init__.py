@@ -1,26 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of super-resolution networks on clips; needs the optional extra ``train`` (PyTorch)."""
+"""Training of super-resolution networks on clips; needs the optional extra ``train`` (PyTorch).
 
-from nnrvideo.training.data import Degradation, PairSet, PairSettings, find_clips, make_pairs
-from nnrvideo.training.evaluate import Measurement, measure
-from nnrvideo.training.export import to_nnc, to_onnx
-from nnrvideo.training.nets import SrNet, SrNetShape
-from nnrvideo.training.train import Progress, Trained, TrainSettings, train
+Names are fetched when they are first used, so that ``python -m nnrvideo.training`` can say in one
+sentence that PyTorch is missing.
+"""
 
-__all__ = [
-    "Degradation",
-    "Measurement",
-    "PairSet",
-    "PairSettings",
-    "Progress",
-    "SrNet",
-    "SrNetShape",
-    "TrainSettings",
-    "Trained",
-    "find_clips",
-    "make_pairs",
-    "measure",
-    "to_nnc",
-    "to_onnx",
-    "train",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnrvideo.training.data import Degradation as Degradation
+    from nnrvideo.training.data import PairSet as PairSet
+    from nnrvideo.training.data import PairSettings as PairSettings
+    from nnrvideo.training.data import find_clips as find_clips
+    from nnrvideo.training.data import make_pairs as make_pairs
+    from nnrvideo.training.evaluate import Measurement as Measurement
+    from nnrvideo.training.evaluate import measure as measure
+    from nnrvideo.training.export import to_nnc as to_nnc
+    from nnrvideo.training.export import to_onnx as to_onnx
+    from nnrvideo.training.nets import SrNet as SrNet
+    from nnrvideo.training.nets import SrNetShape as SrNetShape
+    from nnrvideo.training.train import Progress as Progress
+    from nnrvideo.training.train import Trained as Trained
+    from nnrvideo.training.train import TrainSettings as TrainSettings
+
+_OWNERS = {
+    "data": ("Degradation", "PairSet", "PairSettings", "find_clips", "make_pairs"),
+    "evaluate": ("Measurement", "measure"),
+    "export": ("to_nnc", "to_onnx"),
+    "nets": ("SrNet", "SrNetShape"),
+    "train": ("Progress", "Trained", "TrainSettings"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _OWNERS.items():
+        if name in names:
+            return getattr(import_module(f"nnrvideo.training.{module}"), name)
+    raise AttributeError(f"module 'nnrvideo.training' has no attribute {name!r}")

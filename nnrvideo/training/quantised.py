@@ -31,7 +31,7 @@ class QuantPlan:
     Args:
         qp: Quantisation parameter of each tensor by name.
         qp_density: ``qp_density`` of the stream.
-        dependent: Dependent quantisation for tensors of two and more dimensions.
+        dependent: Dependent instead of uniform quantisation, for every tensor.
     """
 
     qp: Mapping[str, int] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class QuantPlan:
             The same shape, float32.
         """
         step = quant.step_size(self.qp[name], self.qp_density)
-        if self.dependent and values.ndim > 1:
+        if self.dependent:
             rows = np.ascontiguousarray(values.reshape(values.shape[0], -1))
             levels = quant.dependent_quantise(rows, step)
         else:

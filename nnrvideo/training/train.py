@@ -161,8 +161,8 @@ class _Sampler:
         settings = self._settings
         random = np.random.default_rng([settings.seed, phase == "quantised", step])
         small = np.empty((settings.batch, 1, self._window, self._window), np.float32)
-        large = np.empty((settings.batch, 1, SCALE * settings.patch, SCALE * settings.patch))
-        large = large.astype(np.float32)
+        side = SCALE * settings.patch
+        large = np.empty((settings.batch, 1, side, side), np.float32)
         for item in range(settings.batch):
             pair = self._usable[random.integers(len(self._usable))]
             low = self._pairs.small[pair]
@@ -170,7 +170,6 @@ class _Sampler:
             y = int(random.integers(low.shape[0] - self._window + 1))
             x = int(random.integers(low.shape[1] - self._window + 1))
             top, left = SCALE * (y + self._margin), SCALE * (x + self._margin)
-            side = SCALE * settings.patch
             turn = int(random.integers(8))
             small[item, 0] = _turned(low[y : y + self._window, x : x + self._window], turn)
             large[item, 0] = _turned(high[top : top + side, left : left + side], turn)

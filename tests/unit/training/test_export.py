@@ -15,9 +15,10 @@ import torch
 from nnrvideo.errors import ModelError
 from nnrvideo.model import infer_contract, load_onnx, unpack
 from nnrvideo.runtime import OnnxRuntimeBackend
-from nnrvideo.training import PairSet, SrNet, SrNetShape, Trained, TrainSettings, train
+from nnrvideo.training import PairSet, SrNet, SrNetShape, Trained, TrainSettings
 from nnrvideo.training.export import Enlarger, to_nnc, to_onnx
 from nnrvideo.training.nets import to_arrays
+from nnrvideo.training.train import train
 
 SETTINGS = TrainSettings(
     shape=SrNetShape(channels=8, convolutions=3),

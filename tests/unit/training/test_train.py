@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 
-from nnrvideo.training import PairSet, Progress, SrNetShape, Trained, TrainSettings, train
+from nnrvideo.training import PairSet, Progress, SrNetShape, Trained, TrainSettings
+from nnrvideo.training.train import train
 
 TINY = TrainSettings(
     shape=SrNetShape(channels=8, convolutions=3),
