@@ -58,6 +58,6 @@ def test_missing_torch_is_explained() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert result.returncode != 0
-    last = result.stderr.splitlines()[-1]
-    assert last.startswith("ImportError: nnrvideo.training needs PyTorch")
-    assert "pip install nnrvideo[train]" in last
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: nnrvideo.training needs PyTorch")
+    assert "pip install nnrvideo[train]" in line
