@@ -147,7 +147,10 @@ def test_enhance_keeps_pictures_times_and_sound(coded, tmp_path):
         times = [p.pts for p in before.pictures()]
         assert [p.pts for p in after.pictures()] == times
         assert len(times) == 12
-        kinds = [[(s.type, s.codec_name) for s in m.streams if s.type != "video"] for m in (before, after)]
+        kinds = [
+            [(s.type, s.codec_name) for s in m.streams if s.type != "video"]
+            for m in (before, after)
+        ]
         assert kinds[0] == kinds[1] != []
     assert audio(coded) == audio(out)
 
@@ -155,7 +158,9 @@ def test_enhance_keeps_pictures_times_and_sound(coded, tmp_path):
 def audio(path):
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        return [(Fraction(p.pts) * p.time_base, bytes(p)) for p in container.demux(stream) if p.size]
+        return [
+            (Fraction(p.pts) * p.time_base, bytes(p)) for p in container.demux(stream) if p.size
+        ]
 
 
 def test_enhance_split_and_progress(coded, tmp_path):

@@ -3,8 +3,7 @@
 
 from fractions import Fraction
 from pathlib import Path
-
-from typing_extensions import assert_type
+from typing import assert_type
 
 import nnrvideo as nv
 
