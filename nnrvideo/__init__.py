@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnrvideo.errors import (
     BitstreamError,
@@ -31,6 +31,31 @@ try:
     __version__ = version("nnrvideo")
 except PackageNotFoundError:  # a bare source tree that was never installed
     __version__ = "0+unknown"
+
+# For type checkers only; a test compares it with the table below.  Three functions of authoring
+# are called like the modules they live in, which mypy takes for two definitions.
+if TYPE_CHECKING:
+    from nnrvideo.authoring import embed as embed
+    from nnrvideo.authoring import encode as encode
+    from nnrvideo.authoring import extract as extract  # type: ignore[no-redef]
+    from nnrvideo.authoring import probe as probe  # type: ignore[no-redef]
+    from nnrvideo.authoring import strip as strip  # type: ignore[no-redef]
+    from nnrvideo.container import MediaReader as MediaReader
+    from nnrvideo.container import SideData as SideData
+    from nnrvideo.container import open_media as open_media
+    from nnrvideo.container import open_writer as open_writer
+    from nnrvideo.data import base_network as base_network
+    from nnrvideo.model import Network as Network
+    from nnrvideo.model import load_onnx as load_onnx
+    from nnrvideo.model import pack as pack
+    from nnrvideo.model import save_onnx as save_onnx
+    from nnrvideo.model import unpack as unpack
+    from nnrvideo.nnc import EncodeSettings as EncodeSettings
+    from nnrvideo.player import Enhanced as Enhanced
+    from nnrvideo.player import Enhancer as Enhancer
+    from nnrvideo.player import Event as Event
+    from nnrvideo.player import EventKind as EventKind
+    from nnrvideo.player import Status as Status
 
 # Public name -> sub-package that owns it.
 _LAZY: dict[str, str] = {

@@ -23,7 +23,7 @@ from nnrvideo.files import write_bytes
 
 if TYPE_CHECKING:
     from nnrvideo.authoring import ProbeReport
-    from nnrvideo.player import Comparison, Crop
+    from nnrvideo.player import Comparison, Crop, Quality
 
 _ZOOM = 2
 
@@ -117,26 +117,29 @@ def _facts(result: Comparison, report: ProbeReport) -> dict[str, Any]:
 
 
 def _print(result: Comparison, report: ProbeReport) -> None:
-    share = report.network_bytes / max(1, report.network_bytes + report.video_bytes)
-    print(
-        f"video {report.video_bytes * 8} bits ({human_bytes(report.video_bytes)}), "
-        f"network {report.network_bytes * 8} bits ({human_bytes(report.network_bytes)}, "
-        f"{share:.1%} of both)"
-    )
+    video, network = report.video_bytes * 8, report.network_bytes * 8
     rows = [
-        (f"plain {result.upscaler.value} upscale", *_figures(result.plain, None)),
-        ("network", *_figures(result.network, result.plain.psnr_y)),
+        (f"plain {result.upscaler.value} upscale", f"{video}", "", *_figures(result.plain, None)),
+        ("network", f"{video}", f"{network}", *_figures(result.network, result.plain.psnr_y)),
     ]
-    print_table(("", "PSNR Y dB", "gain dB", "PSNR Cb", "PSNR Cr", "SSIM Y"), rows)
-    print(f"{result.pictures} pictures compared, the network ran on {result.enhanced}")
+    print_table(
+        ("", "video bits", "network bits", "PSNR Y", "gain dB", "PSNR Cb", "PSNR Cr", "SSIM Y"),
+        rows,
+    )
+    print(
+        f"{result.pictures} pictures compared, the network ran on {result.enhanced}; "
+        f"it takes {human_bytes(report.network_bytes)} of {human_bytes((video + network) / 8)}, "
+        f"{report.network_share:.1%}"
+    )
     if result.unpaired:
         print(f"{result.unpaired} pictures had no partner at the same time in the other file")
 
 
-def _figures(side: Any, baseline: float | None) -> tuple[str, ...]:
+def _figures(side: Quality, baseline: float | None) -> tuple[str, ...]:
     gain = "" if baseline is None else f"{side.psnr_y - baseline:+.2f}"
     chroma = ("-" if v is None else f"{v:.2f}" for v in (side.psnr_cb, side.psnr_cr))
-    return (f"{side.psnr_y:.2f}", gain, *chroma, f"{side.ssim_y:.4f}")
+    ssim = "-" if side.ssim_y is None else f"{side.ssim_y:.4f}"
+    return (f"{side.psnr_y:.2f}", gain, *chroma, ssim)
 
 
 def _crop_png(crop: Crop) -> bytes:

@@ -35,7 +35,7 @@ class Quality:
     psnr_y: float  # dB, whole sequence
     psnr_cb: float | None  # dB; None for pictures without chroma
     psnr_cr: float | None
-    ssim_y: float  # mean over pictures
+    ssim_y: float | None  # mean over pictures; None when not asked for
 
 
 @final
@@ -200,7 +200,7 @@ class _Meter:
     def quality(self) -> Quality:
         planes = self._psnr.planes()
         chroma = planes[1:] if len(planes) == 3 else (None, None)
-        ssim = self._ssim.mean() if self._ssim is not None else float("nan")
+        ssim = self._ssim.mean() if self._ssim is not None else None
         return Quality(planes[0], chroma[0], chroma[1], ssim)
 
 

@@ -11,7 +11,8 @@ import nnrvideo as nv
 def pack(path: Path) -> bytes:
     network = nv.load_onnx(path)
     assert_type(network, nv.Network)
-    return nv.pack(network, nv.EncodeSettings(qp=-32), topology="text")
+    data: bytes = nv.pack(network, nv.EncodeSettings(qp=-32), topology="text")
+    return data
 
 
 def enhance(picture: nv.Picture, records: bytes) -> nv.Picture | None:
