@@ -54,7 +54,7 @@ def ssim(reference: Plane, plane: Plane, bit_depth: int = 8) -> float:
     for top in range(0, rows, _STRIP):
         strip = slice(top, min(top + _STRIP, rows) + _WINDOW - 1)
         total += _sum(reference[strip], plane[strip], *constants)
-    return total / (rows * columns)
+    return float(total / (rows * columns))
 
 
 @final
@@ -109,7 +109,7 @@ def _blur(plane: _Map) -> _Map:
 def _filter(shifted: list[_Map]) -> _Map:
     """Weighted sum of shifted maps; the window is symmetric, so each tap serves two of them."""
     middle = _WINDOW // 2
-    result = _TAPS[middle] * shifted[middle]
+    result: _Map = _TAPS[middle] * shifted[middle]
     pair = np.empty_like(result)
     for index in range(middle):
         np.add(shifted[index], shifted[_WINDOW - 1 - index], out=pair)
