@@ -60,7 +60,7 @@ class TrainSettings:
     learning_rate: float = 2.5e-3
     quantised_learning_rate: float = 4e-4
     warm_up: float = 0.03
-    relative_step: float = 0.15
+    relative_step: float = 0.12
     error_exponent: float = 0.5
     seed: int = 1
     threads: int = 1
