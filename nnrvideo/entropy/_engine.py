@@ -80,7 +80,7 @@ class Resettable(Protocol):
 
 
 ContextT = TypeVar("ContextT", bound=Resettable)
-AnyContext = TypeVar("AnyContext", contravariant=True)
+AnyContext_contra = TypeVar("AnyContext_contra", contravariant=True)
 
 
 class ContextBank(Generic[ContextT]):
@@ -118,10 +118,10 @@ class ContextBank(Generic[ContextT]):
             context.reset()
 
 
-class Engine(Protocol[AnyContext]):
+class Engine(Protocol[AnyContext_contra]):
     """One direction of the arithmetic coder; see the module's docstring for the convention."""
 
-    def context_bin(self, context: AnyContext, bin_: int) -> int:
+    def context_bin(self, context: AnyContext_contra, bin_: int) -> int:
         """Codes one bin with an adaptive context."""
         ...
 

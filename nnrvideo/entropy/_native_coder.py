@@ -143,14 +143,10 @@ def search_init_indices(
 ) -> tuple[int, ...]:
     """See :func:`nnrvideo.entropy.search.search_init_indices`."""
     levels = np.ascontiguousarray(levels)
-    return tuple(
-        _native.search_init_indices(_core_spec(spec), levels, _core_choices(choices))
-    )
+    return tuple(_native.search_init_indices(_core_spec(spec), levels, _core_choices(choices)))
 
 
-def estimate_cost(
-    levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices
-) -> int:
+def estimate_cost(levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices) -> int:
     """Estimated cost in 1/32768 bit; see :func:`nnrvideo.entropy.search.estimate_bits`."""
     levels = np.ascontiguousarray(levels)
     return _native.estimate_cost(_core_spec(spec), levels, _core_choices(choices))

@@ -46,7 +46,10 @@ def segments(rows: int, cols: int, block_size: int) -> Iterator[Segment]:
         for left in range(0, cols, block_size):
             for row in range(top, min(top + block_size, rows)):
                 yield Segment(
-                    row, left, min(left + block_size, cols), starts_block_row=row == top and not left
+                    row,
+                    left,
+                    min(left + block_size, cols),
+                    starts_block_row=row == top and not left,
                 )
 
 

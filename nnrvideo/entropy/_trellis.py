@@ -98,9 +98,7 @@ class _Rate:
         survivor.previous = 0 if k == 0 else 1 if k < 0 else 2
 
 
-def search(
-    scaled: npt.NDArray[np.float32], lam: float, unary_length: int
-) -> npt.NDArray[np.int32]:
+def search(scaled: npt.NDArray[np.float32], lam: float, unary_length: int) -> npt.NDArray[np.int32]:
     """Expanded levels of the cheapest path.
 
     Args:

@@ -9,18 +9,26 @@ Spec: spec/nnc.md §7 to §10.
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import Final, Literal
+from types import ModuleType
+from typing import Final, Literal, cast
 
 from nnrvideo.entropy import _reference
 from nnrvideo.entropy.spec import Decoder, Encoder
 
-try:
+
+def _native_coder() -> ModuleType | None:
     if os.environ.get("NNRVIDEO_PURE", "0") not in ("", "0"):
-        raise ImportError("NNRVIDEO_PURE asks for the reference coder")
-    from nnrvideo.entropy import _native_coder as native
-except ImportError:
-    native = None  # type: ignore[assignment]
+        return None
+    try:
+        return importlib.import_module("nnrvideo.entropy._native_coder")
+    except ImportError:  # the core was not built: no C++ compiler at installation
+        return None
+
+
+native: Final = _native_coder()
+"""The native core's coder, or None."""
 
 BACKEND: Final[Literal["native", "python"]] = "python" if native is None else "native"
 """Which coder is in use."""
@@ -34,7 +42,9 @@ def decoder(data: bytes) -> Decoder:
 
     Spec: spec/nnc.md §7.
     """
-    return _reference.CabacDecoder(data) if native is None else native.CabacDecoder(data)
+    if native is None:
+        return _reference.CabacDecoder(data)
+    return cast("Decoder", native.CabacDecoder(data))
 
 
 def encoder() -> Encoder:
@@ -42,4 +52,6 @@ def encoder() -> Encoder:
 
     Spec: spec/nnc.md §7.
     """
-    return _reference.CabacEncoder() if native is None else native.CabacEncoder()
+    if native is None:
+        return _reference.CabacEncoder()
+    return cast("Encoder", native.CabacEncoder())

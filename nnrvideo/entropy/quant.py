@@ -76,9 +76,7 @@ def uniform_quantise(
     return _checked_levels(levels)
 
 
-def dequantise(
-    levels: npt.NDArray[np.int32], step: np.float32 | float
-) -> npt.NDArray[np.float32]:
+def dequantise(levels: npt.NDArray[np.int32], step: np.float32 | float) -> npt.NDArray[np.float32]:
     """Values of levels: one float32 multiplication each.
 
     Args:
@@ -124,7 +122,8 @@ def dependent_quantise(
     if not (lam >= 0.0 and math.isfinite(lam)):
         raise ValueError(f"lam {lam} is not a finite number >= 0")
     order = _scan(values.shape, scan_order)
-    scaled = _scaled(values, step).ravel()[order]
+    # A true quotient: the reciprocal's rounding error shows where levels are large.
+    scaled = _scaled(values, step, exact=True).ravel()[order]
     _checked_levels(np.abs(scaled.astype(np.float64)) + 4.0)  # candidates reach above the value
     search = _trellis.search if native is None else native.trellis_search
     levels = np.empty(values.size, dtype=np.int32)
@@ -132,9 +131,7 @@ def dependent_quantise(
     return levels.reshape(values.shape)
 
 
-def expand_levels(
-    coded: npt.NDArray[np.int32], scan_order: int = 0
-) -> npt.NDArray[np.int32]:
+def expand_levels(coded: npt.NDArray[np.int32], scan_order: int = 0) -> npt.NDArray[np.int32]:
     """Expands coded values k to levels along the dependent-quantisation state machine.
 
     Args:
@@ -160,9 +157,7 @@ def expand_levels(
     return levels.reshape(coded.shape)
 
 
-def contract_levels(
-    levels: npt.NDArray[np.int32], scan_order: int = 0
-) -> npt.NDArray[np.int32]:
+def contract_levels(levels: npt.NDArray[np.int32], scan_order: int = 0) -> npt.NDArray[np.int32]:
     """Values to code for levels; inverse of :func:`expand_levels`.
 
     Args:
@@ -196,15 +191,16 @@ def _scan(shape: tuple[int, ...], scan_order: int) -> npt.NDArray[np.int64]:
 
 
 def _scaled(
-    values: npt.NDArray[np.float32], step: np.float32 | float
+    values: npt.NDArray[np.float32], step: np.float32 | float, *, exact: bool = False
 ) -> npt.NDArray[np.float32]:
     if values.dtype != np.float32:
         raise ValueError(f"values are {values.dtype}, expected float32")
     if not (step > 0 and math.isfinite(step)):
         raise ValueError(f"step {step} is not a finite number > 0")
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = values * (np.float32(1) / np.float32(step))
-    return scaled
+        if exact:
+            return values / np.float32(step)
+        return values * (np.float32(1) / np.float32(step))
 
 
 def _checked_levels(levels: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:

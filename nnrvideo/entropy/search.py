@@ -57,7 +57,9 @@ class _Trials:
 
     def best(self) -> int:
         """The index with the smallest total; the lower one on ties."""
-        totals = [cost + (_SIGNALLING_COST if index else 0) for index, cost in enumerate(self.costs)]
+        totals = [
+            cost + (_SIGNALLING_COST if index else 0) for index, cost in enumerate(self.costs)
+        ]
         return totals.index(min(totals))
 
 
@@ -129,7 +131,7 @@ def search_init_indices(
     """
     check_encodable(levels, spec, choices)
     if native is not None:
-        return native.search_init_indices(levels, spec, choices)
+        return tuple(native.search_init_indices(levels, spec, choices))
     return _search_reference(levels, spec, choices)
 
 
@@ -167,17 +169,13 @@ def estimate_bits(
     """
     check_encodable(levels, spec, choices)
     if native is not None:
-        return native.estimate_cost(levels, spec, choices) / COST_UNIT
+        return float(native.estimate_cost(levels, spec, choices) / COST_UNIT)
     return _cost_reference(levels, spec, choices) / COST_UNIT
 
 
-def _cost_reference(
-    levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices
-) -> int:
+def _cost_reference(levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices) -> int:
     engine = _CostEngine()
-    TensorPayload(
-        engine, spec, ContextBank(spec.unary_length, Context), levels, choices
-    ).code()
+    TensorPayload(engine, spec, ContextBank(spec.unary_length, Context), levels, choices).code()
     return engine.cost
 
 
@@ -203,5 +201,5 @@ def choose_row_skip_flags(
         return None
     if spec.dq_flag and spec.block_size and spec.cols % DQ_EVEN_PERIOD:
         return None
-    flags: npt.NDArray[np.bool_] = ~levels.any(axis=1)
+    flags: npt.NDArray[np.bool_] = np.logical_not((levels != 0).any(axis=1))
     return flags if flags.any() else None

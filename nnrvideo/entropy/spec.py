@@ -284,8 +284,10 @@ class Encoder(Protocol):
 
     @property
     def entry_points(self) -> tuple[tuple[EntryPoint, ...], ...]:
-        """Entry points of each tensor written, known only after ``terminate``: an offset depends
-        on the bins that follow it."""
+        """Entry points of each tensor written, known only after ``terminate``.
+
+        An offset depends on the bins that follow it.
+        """
         ...
 
     def state(self) -> CoderState:

@@ -164,9 +164,7 @@ def run(clip, name, payload, options):
         pictures = [item.picture for item in media.pictures()]
     backend = OnnxRuntimeBackend(threads=options.threads)
     loaded = load_network(network, nnpfc, source, backend, limits=limits)
-    network_filter = NetworkFilter(
-        loaded, nnpfc, source, limits=limits, max_memory_bytes=256 << 20
-    )
+    network_filter = NetworkFilter(loaded, nnpfc, source, limits=limits, max_memory_bytes=256 << 20)
     plan = network_filter.plan
     assert plan.count == 1, "the comparison is meant for pictures that fit in one patch"
     batches = []
@@ -176,13 +174,19 @@ def run(clip, name, payload, options):
             batch[0], picture, loaded.input, (-plan.overlap, -plan.overlap), network_filter._rules
         )
         batches.append(batch)
-    print(f"network   {name}: {network.tensors.parameters} parameters, {len(payload)} bytes, "
-          f"{measure(network).macs_per_sample / 1000:.2f} kMAC per output sample")
-    print(f"pictures  {len(pictures)} of {source.width}x{source.height} -> "
-          f"{network_filter.target.width}x{network_filter.target.height}, one patch of "
-          f"{plan.input_width}x{plan.input_height}")
-    print(f"threads   network {options.threads}, decoder {options.decoder_threads}, "
-          f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"network   {name}: {network.tensors.parameters} parameters, {len(payload)} bytes, "
+        f"{measure(network).macs_per_sample / 1000:.2f} kMAC per output sample"
+    )
+    print(
+        f"pictures  {len(pictures)} of {source.width}x{source.height} -> "
+        f"{network_filter.target.width}x{network_filter.target.height}, one patch of "
+        f"{plan.input_width}x{plan.input_height}"
+    )
+    print(
+        f"threads   network {options.threads}, decoder {options.decoder_threads}, "
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    )
     results = {"bare": [], "pipeline": []}
     with Enhancer(threads=options.threads, limits=limits) as enhancer:
         timed(bare, network_filter, batches[:20])
@@ -197,12 +201,16 @@ def run(clip, name, payload, options):
         fps = [one[0] for one in rounds]
         cpu = [one[1] for one in rounds]
         medians[label] = statistics.median(fps), statistics.median(cpu)
-        print(f"{label:9} {medians[label][0]:7.1f} pictures/s (min {min(fps):.1f}, "
-              f"max {max(fps):.1f}), {medians[label][1]:6.2f} ms CPU each")
+        print(
+            f"{label:9} {medians[label][0]:7.1f} pictures/s (min {min(fps):.1f}, "
+            f"max {max(fps):.1f}), {medians[label][1]:6.2f} ms CPU each"
+        )
     pairs = [p[0] / b[0] for b, p in zip(results["bare"], results["pipeline"], strict=True)]
-    print(f"ratio     {medians['pipeline'][0] / medians['bare'][0]:.3f} of the bare speed "
-          f"(median of pairs {statistics.median(pairs):.3f}); "
-          f"network's share of the CPU time {medians['bare'][1] / medians['pipeline'][1]:.3f}")
+    print(
+        f"ratio     {medians['pipeline'][0] / medians['bare'][0]:.3f} of the bare speed "
+        f"(median of pairs {statistics.median(pairs):.3f}); "
+        f"network's share of the CPU time {medians['bare'][1] / medians['pipeline'][1]:.3f}"
+    )
 
 
 if __name__ == "__main__":

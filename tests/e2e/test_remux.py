@@ -132,9 +132,7 @@ def test_everything_else_comes_along(make_clip, decode_clip, tmp_path, suffix: s
     assert decode_clip(target) == decode_clip(clip)
     if suffix == "mkv":
         with av.open(str(target)) as source:
-            assert [s.data for s in source.streams if s.type == "attachment"] == [
-                b"font data" * 50
-            ]
+            assert [s.data for s in source.streams if s.type == "attachment"] == [b"font data" * 50]
 
 
 def test_text_subtitles_change_their_packing(make_clip, tmp_path):

@@ -30,14 +30,15 @@ public:
     }
 
     void adapt(unsigned bin) {
-        // For bin 0 both counters are mirrored, moved up, and mirrored back: -x = (x ^ -1) + 1.
-        const int mirror = static_cast<int>(bin) - 1;
-        const int a = (a_ ^ mirror) - mirror;
-        const int b = (b_ ^ mirror) - mirror;
+        // Both outcomes are computed so that nothing but the selection waits for the bin.
+        const int a = a_;
+        const int b = b_;
         const int up_a = a + (kStep[static_cast<std::size_t>(16 + (a >> 3))] >> shift_a_);
         const int up_b = b + (kStep[static_cast<std::size_t>(16 + (b >> 7))] >> shift_b_);
-        a_ = static_cast<std::int16_t>((up_a ^ mirror) - mirror);
-        b_ = static_cast<std::int16_t>((up_b ^ mirror) - mirror);
+        const int down_a = a - (kStep[static_cast<std::size_t>(16 + (-a >> 3))] >> shift_a_);
+        const int down_b = b - (kStep[static_cast<std::size_t>(16 + (-b >> 7))] >> shift_b_);
+        a_ = static_cast<std::int16_t>(bin ? up_a : down_a);
+        b_ = static_cast<std::int16_t>(bin ? up_b : down_b);
         derive();
     }
 
@@ -45,7 +46,7 @@ public:
     int b() const { return b_; }
     int sum() const { return 16 * a_ + b_; }
     unsigned more_probable() const { return more_probable_; }
-    std::uint64_t lps_row() const { return kLpsRows[confidence_]; }
+    std::uint64_t lps_row() const { return lps_row_; }
 
     // Estimated cost of a bin, in 1/32768 bit.
     std::int32_t cost(unsigned bin, const CostTables& tables) const {
@@ -60,12 +61,12 @@ private:
         const int sum = this->sum();
         const int scaled = sum >> 7;
         more_probable_ = sum >= 0;
-        confidence_ = static_cast<std::uint8_t>(scaled < 0 ? -scaled : scaled);
+        lps_row_ = kLpsRows[static_cast<std::size_t>(scaled < 0 ? -scaled : scaled)];
     }
 
+    std::uint64_t lps_row_;  // width of the less probable part for each range, see kLpsRows
     std::int16_t a_;
     std::int16_t b_;
-    std::uint8_t confidence_;
     std::uint8_t more_probable_;
     std::uint8_t shift_a_;
     std::uint8_t shift_b_;
