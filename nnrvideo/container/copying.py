@@ -19,6 +19,10 @@ _DATA_CODECS = {
     "mp4": frozenset({"bin_data"}),
     "mov": frozenset(),
 }
+# libavformat accepts any subtitles for MPEG-TS and then writes what nobody can read.
+_SUBTITLE_CODECS = {
+    "mpegts": frozenset({"dvb_subtitle", "dvb_teletext", "arib_caption", "hdmv_pgs_subtitle"}),
+}
 _ATTACHMENT_FORMATS = frozenset({"matroska"})
 _QUICKTIME_FAMILY = frozenset({"mp4", "mov", "ipod", "ismv"})
 
@@ -48,6 +52,7 @@ class StreamCopier:
 
     def __init__(self, source: Any, sink: Any, streams: Iterable[Any]) -> None:
         self._sink = sink
+        self._chapters = len(source.chapters())
         self._targets: dict[int, Any] = {}
         self._convert: dict[int, Callable[[bytes], bytes]] = {}
         self.dropped: list[DroppedStream] = []
@@ -105,8 +110,13 @@ class StreamCopier:
             if format_name not in _ATTACHMENT_FORMATS:
                 raise ValueError(f"{format_name} holds no attachments")
             return sink.add_stream_from_template(stream)
-        if stream.type == "data" and name not in _DATA_CODECS.get(format_name, ()):
-            raise ValueError(f"{format_name} holds no data streams of type {name or 'unknown'}")
+        if stream.type == "data":
+            if name == "bin_data" and self._chapters and stream.frames == self._chapters:
+                return None  # QuickTime's chapter track; the muxer makes one of the chapters
+            if name not in _DATA_CODECS.get(format_name, ()):
+                raise ValueError(f"{format_name} holds no data streams of type {name or 'unknown'}")
+        if stream.type == "subtitle" and name not in _SUBTITLE_CODECS.get(format_name, {name}):
+            raise ValueError(f"{format_name} holds no {name} subtitles")
         converter = subtitles.converter(name, format_name) if stream.type == "subtitle" else None
         if converter is not None:
             target = sink.add_mux_stream(converter.codec_name)
