@@ -24,7 +24,7 @@ pip install --quiet ".[test]"
 nnrvideo --version
 
 step "the native core is in use"
-python - <<'PY'
+python -P - <<'PY'  # -P: not the source tree, which has no core in it
 import sys
 from nnrvideo.entropy import BACKEND
 if BACKEND != "native":

@@ -184,7 +184,7 @@ def luma(path):
 
 
 def test_enhance_to_a_pipe(coded):
-    command = [sys.executable, "-m", "nnrvideo", "enhance", "-i", str(coded), "-"]
+    command = [sys.executable, "-P", "-m", "nnrvideo", "enhance", "-i", str(coded), "-"]
     result = subprocess.run(command, capture_output=True, check=True)
     assert result.stdout.startswith(b"YUV4MPEG2 W1280 H720 F24:1 ")
     assert result.stdout.count(b"FRAME\n") >= 12

@@ -23,7 +23,7 @@ def test_import_loads_numpy_and_nothing_heavier(module):
         f"import sys, {module}; "
         f"print([m for m in {HEAVY} if m in sys.modules], 'numpy' in sys.modules)"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    result = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, check=True)
     assert result.stdout.decode().split() == ["[]", "True"]
 
 
@@ -55,6 +55,6 @@ def test_pure_backend_can_be_asked_for():
     environment = {**os.environ, "NNRVIDEO_PURE": "1"}
     program = "from nnrvideo.entropy import BACKEND; print(BACKEND)"
     result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, check=True, env=environment
+        [sys.executable, "-P", "-c", program], capture_output=True, check=True, env=environment
     )
     assert result.stdout.decode().strip() == "python"

@@ -55,7 +55,7 @@ def test_missing_torch_is_explained() -> None:
         "runpy.run_module('nnrvideo.training', run_name='__main__')"
     )
     result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False
     )
     assert result.returncode != 0
     (line,) = result.stderr.splitlines()
