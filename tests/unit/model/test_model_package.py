@@ -31,7 +31,9 @@ def test_lossy_round_trip_is_close(valid_sr):
     network = load_onnx(valid_sr)
     back = unpack(pack(network)).require_network()
     for name, value in network.tensors.items():
-        np.testing.assert_allclose(back.tensors[name], value, atol=2e-3)
+        # QP -38 at density 2 is a step of 1.46e-3; each trellis state knows every second multiple,
+        # and a path may pass the nearest one by.
+        np.testing.assert_allclose(back.tensors[name], value, atol=2 * 1.46e-3)
 
 
 def test_every_type_comes_back(builder):
