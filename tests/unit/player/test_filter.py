@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filters with real networks: patches, bands, memory bounds, layouts, and what is refused."""
+
+import numpy as np
+import pytest
+
+from nnrvideo.errors import LimitExceededError, ModelError, UnsupportedFeatureError
+from nnrvideo.limits import Limits
+from nnrvideo.model import unpack
+from nnrvideo.picture import ChromaFormat, ColourDescription, Picture, PictureFormat
+from nnrvideo.player.filter import NetworkFilter
+from nnrvideo.player.networks import apply_update, decode_network, load_network
+from nnrvideo.runtime import OnnxRuntimeBackend
+from nnrvideo.tensors import TensorSet
+
+LIMITS = Limits.desktop()
+
+
+def build(nnpfc, source, memory=256 << 20, limits=LIMITS):
+    network = decode_network(nnpfc, None, limits=limits)
+    loaded = load_network(network, nnpfc, source, OnnxRuntimeBackend(threads=1), limits=limits)
+    return NetworkFilter(loaded, nnpfc, source, limits=limits, max_memory_bytes=memory)
+
+
+def same(first, second):
+    return first.format == second.format and all(
+        np.array_equal(a, b) for a, b in zip(first.planes, second.planes, strict=True)
+    )
+
+
+@pytest.mark.parametrize("padding", range(5))
+@pytest.mark.parametrize("size", [(64, 48), (61, 47)])
+def test_patches_give_the_samples_of_the_whole(nets, padding, size):
+    picture = nets.noise(*size)
+    changes = {"nnpfc_padding_type": padding}
+    if padding == 4:
+        changes["nnpfc_luma_padding_val"] = 17
+    whole = build(nets.base(nets.blur(size=5), **changes), picture.format)
+    assert whole.plan.count == 1
+    patched = build(
+        nets.base(
+            nets.blur(size=5),
+            nnpfc_constant_patch_size_flag=True,
+            nnpfc_patch_width_minus1=18,
+            nnpfc_patch_height_minus1=12,
+            nnpfc_extended_patch_width_cd_delta_minus1=0,
+            nnpfc_extended_patch_height_cd_delta_minus1=0,
+            **changes,
+        ),
+        picture.format,
+    )
+    assert patched.plan.count == 16
+    assert same(whole.process(picture), patched.process(picture))
+
+
+def test_bands_under_a_memory_bound_give_the_samples_of_the_whole(nets):
+    picture = nets.noise(160, 120)
+    nnpfc = nets.base(nets.blur(size=5))
+    whole = build(nnpfc, picture.format)
+    bands = build(nnpfc, picture.format, memory=100_000)
+    assert whole.plan.count == 1
+    assert bands.plan.rows > 1
+    assert same(whole.process(picture), bands.process(picture))
+
+
+def test_batches_of_patches_give_the_samples_of_the_whole(nets):
+    picture = nets.noise(64, 48)
+    network = nets.blur(size=3, dims=["n", 1, "h", "w"])
+    whole = build(nets.base(network), picture.format)
+    patched = build(
+        nets.base(
+            network,
+            nnpfc_constant_patch_size_flag=True,
+            nnpfc_patch_width_minus1=15,
+            nnpfc_patch_height_minus1=15,
+            nnpfc_extended_patch_width_cd_delta_minus1=0,
+            nnpfc_extended_patch_height_cd_delta_minus1=0,
+        ),
+        picture.format,
+    )
+    assert patched.plan.batch > 1
+    assert same(whole.process(picture), patched.process(picture))
+
+
+def test_valid_convolution_against_numpy(nets):
+    picture = nets.noise(24, 18)
+    network = nets.blur(size=3)
+    result = build(nets.base(network), picture.format).process(picture)
+    kernel = network.tensors["weight"][0, 0].astype(np.float64)
+    padded = np.pad(picture.planes[0], 1, mode="edge").astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    exact = np.einsum("yxij,ij->yx", windows, kernel)
+    assert np.abs(result.planes[0] - exact).max() <= 0.5 + 1e-3
+    # Chroma that the network does not make is the decoded one, not a copy of it.
+    assert result.planes[1] is picture.planes[1]
+
+
+@pytest.mark.parametrize("channels", [2, 3, 6])
+def test_identity_in_every_order(nets, channels):
+    """A network that does nothing must do nothing to any plane, whatever the layout."""
+    from onnx import helper
+
+    model = nets.onnx_model(
+        [helper.make_node("Conv", ["input", "w"], ["output"])],
+        {"w": np.eye(channels, dtype=np.float32).reshape(channels, channels, 1, 1)},
+        channels,
+        channels,
+    )
+    from nnrvideo.model import load_onnx
+
+    picture = nets.noise(20, 14)
+    result = build(nets.base(load_onnx(model)), picture.format).process(picture)
+    assert same(result, picture)
+
+
+def test_strided_read_only_planes(nets):
+    wide = nets.noise(80, 40)
+    planes = tuple(plane[:, : plane.shape[1] // 2] for plane in wide.planes)
+    for plane in planes:
+        plane.flags.writeable = False
+    picture = Picture(planes)
+    packed = Picture(tuple(np.ascontiguousarray(plane) for plane in planes))
+    network = build(nets.base(nets.upscaler(3)), picture.format)
+    assert same(network.process(picture), network.process(packed))
+
+
+def test_results_do_not_share_memory_with_the_next_one(nets):
+    network = build(nets.base(nets.blur()), PictureFormat(16, 12))
+    first = network.process(nets.noise(seed=1))
+    kept = first.planes[0].copy()
+    network.process(nets.noise(seed=2))
+    assert np.array_equal(first.planes[0], kept)
+
+
+def test_colour_tags_ride_along_or_are_replaced(nets):
+    tags = ColourDescription(1, 1, 1, full_range_flag=True)
+    source = nets.noise()
+    picture = Picture(source.planes, colour=tags)
+    assert build(nets.base(nets.upscaler()), picture.format).process(picture).colour == tags
+    changed = nets.base(
+        nets.upscaler(),
+        nnpfc_separate_colour_description_present_flag=True,
+        nnpfc_colour_primaries=9,
+        nnpfc_transfer_characteristics=16,
+    )
+    result = build(changed, picture.format).process(picture)
+    assert (result.colour.colour_primaries, result.colour.transfer_characteristics) == (9, 16)
+    assert (result.colour.matrix_coeffs, result.colour.full_range_flag) == (1, True)
+
+
+def test_bit_depth_upsampling_yields_deeper_pictures(nets):
+    nnpfc = nets.base(nets.upscaler(), nnpfc_purpose=0x14)
+    picture = nets.flat(100)
+    result = build(nnpfc, picture.format).process(picture)
+    assert result.bit_depth == 10
+    assert int(result.planes[0][0, 0]) == round(100 * 1023 / 255)
+    assert int(result.planes[1][0, 0]) == 60 * 4
+
+
+def test_picture_of_another_format_is_the_callers_mistake(nets):
+    network = build(nets.base(nets.upscaler()), PictureFormat(16, 12))
+    with pytest.raises(ValueError, match="filter is for"):
+        network.process(nets.noise(18, 12))
+
+
+def test_network_that_does_not_do_what_its_message_says(nets):
+    lies = nets.base(
+        nets.upscaler(scale=2), nnpfc_pic_width_num_minus1=2, nnpfc_pic_height_num_minus1=2
+    )
+    with pytest.raises(ModelError):
+        build(lies, PictureFormat(16, 12))
+
+
+def test_patch_that_no_memory_holds(nets):
+    huge = nets.base(
+        nets.blur(),
+        nnpfc_constant_patch_size_flag=True,
+        nnpfc_patch_width_minus1=32766,
+        nnpfc_patch_height_minus1=32766,
+        nnpfc_extended_patch_width_cd_delta_minus1=0,
+        nnpfc_extended_patch_height_cd_delta_minus1=0,
+    )
+    with pytest.raises((LimitExceededError, ModelError), match="over the limit"):
+        build(huge, PictureFormat(16, 12))
+
+
+def test_order_that_the_pictures_lack(nets):
+    from nnrvideo.errors import NnrVideoError
+
+    nnpfc = nets.base(nets.blur(channels=3))
+    with pytest.raises(NnrVideoError):
+        build(nnpfc, PictureFormat(16, 12, ChromaFormat.MONO))
+
+
+def test_update_of_differences_adds_and_of_values_replaces(nets):
+    network = nets.upscaler(mark=9)
+    change = TensorSet({"bias": np.full(4, 0.25, np.float32)})
+    added = apply_update(network, change, differences=True)
+    replaced = apply_update(network, change, differences=False)
+    assert np.allclose(added.tensors["bias"], 9 / 255 + 0.25)
+    assert np.array_equal(replaced.tensors["bias"], change["bias"])
+    assert np.array_equal(added.tensors["weight"], network.tensors["weight"])
+
+
+@pytest.mark.parametrize(
+    "tensors", [{"nothing": np.zeros(4, np.float32)}, {"bias": np.zeros((2, 2), np.float32)}]
+)
+def test_update_that_does_not_fit(nets, tensors):
+    with pytest.raises(ModelError, match="does not fit"):
+        apply_update(nets.upscaler(), TensorSet(tensors), differences=True)
+
+
+def test_uri_is_not_followed_by_default(nets):
+    nnpfc = nets.base(
+        nets.upscaler(), nnpfc_mode_idc=1, nnpfc_payload_byte=b"",
+        nnpfc_tag_uri="tag:onnx.ai,2017:onnx", nnpfc_uri="file:///etc/passwd",
+    )  # fmt: skip
+    with pytest.raises(UnsupportedFeatureError, match=r"onnx\.ai"):
+        decode_network(nnpfc, None, limits=LIMITS, resolver=lambda *_: b"never asked")
+
+
+def test_shipped_network_runs(nets):
+    from nnrvideo.data import base_network
+
+    network = unpack(base_network()).require_network()
+    picture = nets.noise(64, 36)
+    result = build(nets.base(network), picture.format).process(picture)
+    assert result.format == PictureFormat(128, 72)
