@@ -106,13 +106,19 @@ def schedule(
         if index == 0 or unit.clvs_start or (positions == "random-access" and unit.random_access)
     ]
     for position, index in enumerate(joins):
-        time = units[index].time
-        following = units[joins[position + 1]].time if position + 1 < len(joins) else None
-        if plan.is_needed(time, following):
-            active = plan.persistent and plan.is_active(time)
-            messages[index] = list(
-                random_access_messages(plan.base, plan.update_at(time), activate=active)
-            )
+        stop = joins[position + 1] if position + 1 < len(joins) else len(units)
+        following = units[stop].time if stop < len(units) else None
+        # A base holds from its picture on in output order, so where a CLVS starts it is needed
+        # once more at the first picture that is decoded after the start and shown before it.
+        leader = _first_leading(units, index, stop) if units[index].clvs_start else None
+        carriers = [index] if leader is None else [index, leader]
+        if plan.is_needed(min(units[at].time for at in carriers), following):
+            for at in carriers:
+                time = units[at].time
+                active = plan.persistent and plan.is_active(time)
+                messages[at] = list(
+                    random_access_messages(plan.base, plan.update_at(time), activate=active)
+                )
     for since, update in plan.updates:
         shown = _first_shown(units, since)
         if shown is not None and shown not in messages:
@@ -143,8 +149,8 @@ def _start_and_end(
                 here.append(activation)
     if plan.end is not None:
         index = _first_shown(units, plan.end)
-        # A new CLVS has forgotten everything anyway.
-        if index is not None and index > 0 and not units[index].clvs_start:
+        # A new CLVS without the network has forgotten everything anyway.
+        if index is not None and index > 0 and (not units[index].clvs_start or index in messages):
             cancel = message_of(Nnpfa.cancel(plan.base.nnpfc_id))
             messages.setdefault(index, []).append(cancel)
 
@@ -155,6 +161,12 @@ def _activation(plan: FilterPlan, time: Fraction) -> SeiMessage:
             plan.base.nnpfc_id, base=plan.update_at(time) is None, persistent=plan.persistent
         )
     )
+
+
+def _first_leading(units: Sequence[UnitTiming], start: int, stop: int) -> int | None:
+    """Index of the picture shown first among those decoded after ``start``, shown before it."""
+    leading = [at for at in range(start + 1, stop) if units[at].time < units[start].time]
+    return min(leading, key=lambda at: units[at].time, default=None)
 
 
 def _first_shown(units: Sequence[UnitTiming], time: Fraction) -> int | None:

@@ -113,8 +113,8 @@ class MediaReader:
     def side_data(self, *, start: Fraction | None = None) -> Iterator[SideData]:
         """Yields the filter messages in decoding order, without decoding any picture.
 
-        Access units without filter messages are skipped unless they start a coded layer video
-        sequence, which ends the life of earlier messages.
+        Access units without filter messages are skipped, except those that say where a coded
+        layer video sequence, which ends the life of earlier messages, begins.
         """
         carriage = self._carriage_or_none()
         if carriage is None:
@@ -248,6 +248,7 @@ class SideDataCollector:
     def __init__(self, carriage: CodecCarriage) -> None:
         self._carriage = carriage
         self._first = True  # nothing, or an end of sequence, precedes the next access unit
+        self._begin: Fraction | None = None  # time of the picture that started the CLVS
         self._configuration = [
             m for m in carriage.configuration_messages() if m.payload_type in FILTER_PAYLOAD_TYPES
         ]
@@ -256,8 +257,10 @@ class SideDataCollector:
         """Filter messages of the next access unit.
 
         Returns:
-            None when there are none and no coded layer video sequence starts. Messages that
-            cannot be read are left out: they must never stop the film.
+            None when there are none, no coded layer video sequence starts and the picture is not
+            one that leads its start: shown before it, such a picture would be taken for one of
+            the sequence before. Messages that cannot be read are left out: they must never stop
+            the film.
         """
         messages: list[SeiMessage] = []
         clvs_start = False
@@ -271,11 +274,14 @@ class SideDataCollector:
             ]
         except NnrVideoError as error:
             _log.warning("access unit %d: messages are ignored: %s", unit.index, error)
+        time = unit.time or Fraction(0)
         if clvs_start:
+            self._begin = time
             messages = [m for m in self._configuration if m not in messages] + messages
-        if not messages and not clvs_start:
+        leading = self._begin is not None and time < self._begin
+        if not messages and not clvs_start and not leading:
             return None
-        return SideData(unit.time or Fraction(0), pack_records(messages), clvs_start, unit.index)
+        return SideData(time, pack_records(messages), clvs_start, unit.index)
 
 
 def main_video(container: Any, path: PathLike) -> Any:

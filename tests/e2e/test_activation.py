@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks in films act on exactly the pictures that the messages name, in output order.
+
+Each network of these films leaves a mark in the samples by which it can be told, so the test
+looks at the pictures and not at what the enhancer says of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from nnrvideo.authoring import embed
+from nnrvideo.container import open_media, remux
+from nnrvideo.model import infer_contract, load_onnx, pack, to_nnpfc
+from nnrvideo.nnc import EncodeSettings, encode
+from nnrvideo.player import enhanced_pictures
+from nnrvideo.runtime import Upscaler, resize_picture
+from nnrvideo.sei import Nnpfc
+from nnrvideo.tensors import TensorSet
+
+LOSSLESS = EncodeSettings(lossless=True)
+FRAMES = 40
+RATE = 24
+GOP = 12
+CODECS = ["libx264", "libx265"]
+# Leading pictures: shown before the key frame that they follow in the file.
+LEADING = {
+    "closed": {},
+    "open": {"x265-params": "log-level=none:keyint=12:min-keyint=12:bframes=3:open-gop=1"},
+    "radl": {"x265-params": "log-level=none:keyint=12:min-keyint=12:bframes=3:open-gop=0:radl=2"},
+}
+
+
+def base(mark: int) -> Nnpfc:
+    """A network that doubles the picture and paints luma with ``mark``."""
+    weights = {
+        "weight": np.zeros((4, 1, 1, 1), np.float32),
+        "bias": np.full(4, mark / 255, np.float32),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["input", "weight", "bias"], ["many"]),
+            helper.make_node("DepthToSpace", ["many"], ["output"], blocksize=2),
+        ],
+        "painter",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 1, "h", "w"])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 1, "H", "W"])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    network = load_onnx(model.SerializeToString())
+    return to_nnpfc(infer_contract(network), None, nnpfc_id=7, payload=pack(network, LOSSLESS))
+
+
+def update(mark: int) -> Nnpfc:
+    bias = TensorSet({"bias": np.full(4, mark / 255, np.float32)})
+    return Nnpfc(
+        nnpfc_purpose=base(0).nnpfc_purpose,
+        nnpfc_id=7,
+        nnpfc_base_flag=False,
+        nnpfc_property_present_flag=False,
+        nnpfc_payload_byte=encode(bias, LOSSLESS),
+    )
+
+
+def marks(path):
+    """Mark of each picture in output order, None where it is the plain upscale, and its time."""
+    seen = []
+    with open_media(path) as media:
+        for item in enhanced_pictures(media, threads=1):
+            luma = item.picture.planes[0]
+            plain = resize_picture(item.decoded, item.picture.format, Upscaler.BICUBIC)
+            if np.array_equal(luma, plain.planes[0]):
+                seen.append((item.pts, None))
+            else:
+                assert luma.min() == luma.max()
+                seen.append((item.pts, int(luma[0, 0])))
+    assert [time for time, _ in seen] == sorted({time for time, _ in seen})
+    return [mark for _, mark in seen]
+
+
+def at(frame: int) -> Fraction:
+    return Fraction(frame, RATE)
+
+
+def clip(make_clip, path, codec="libx264", gop="closed"):
+    return make_clip(path, codec=codec, frames=FRAMES, gop=GOP, options=LEADING[gop])
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("persistent", [True, False])
+def test_from_one_picture_to_another(make_clip, tmp_path, codec, suffix, persistent):
+    film = clip(make_clip, tmp_path / "clip.mp4", codec)
+    with open_media(film) as media:
+        first = min(unit.time for unit in media.access_units())
+    embed(
+        film, tmp_path / "net.mp4", base(40),
+        start=first + at(5), end=first + at(31), persistent=persistent,
+    )  # fmt: skip
+    path = tmp_path / f"copy.{suffix}"
+    remux(tmp_path / "net.mp4", path)
+    assert marks(path) == [None] * 5 + [40] * 26 + [None] * 9
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_update_holds_until_the_next(make_clip, tmp_path, codec):
+    film = clip(make_clip, tmp_path / "clip.mkv", codec)
+    embed(
+        film, tmp_path / "net.mkv", base(40),
+        updates={at(7): update(80), at(24): update(120), at(33): update(160)},
+    )  # fmt: skip
+    assert marks(tmp_path / "net.mkv") == [40] * 7 + [80] * 17 + [120] * 9 + [160] * 7
+
+
+@pytest.mark.parametrize("gop", LEADING)
+def test_without_times_every_picture(make_clip, tmp_path, gop):
+    film = clip(make_clip, tmp_path / "clip.mp4", "libx265", gop)
+    embed(film, tmp_path / "net.mp4", base(40))
+    assert marks(tmp_path / "net.mp4") == [40] * FRAMES
+
+
+@pytest.mark.parametrize("gop", ["open", "radl"])
+def test_leading_pictures(make_clip, tmp_path, gop):
+    """A random access point and its leading pictures, where a filter starts with the point."""
+    film = clip(make_clip, tmp_path / "clip.mp4", "libx265", gop)
+    with open_media(film) as media:
+        units = list(media.access_units())
+    times = [unit.time for unit in units]
+    first = min(times)
+    joins = [u.time for u in units if u.is_keyframe]
+    leads = [time < max(times[: i + 1]) for i, time in enumerate(times)]
+    assert len(joins) >= 3
+    assert any(leads)
+    embed(film, tmp_path / "net.mp4", base(40), start=joins[1], end=joins[2])
+    before = round((joins[1] - first) * RATE)
+    during = round((joins[2] - joins[1]) * RATE)
+    expected = [None] * before + [40] * during
+    assert marks(tmp_path / "net.mp4") == expected + [None] * (FRAMES - len(expected))
+
+
+def test_sequence_that_does_not_repeat_the_network_has_none(make_clip, tmp_path):
+    film = clip(make_clip, tmp_path / "clip.mp4")
+    embed(film, tmp_path / "net.mp4", base(40), end=at(GOP))
+    assert marks(tmp_path / "net.mp4") == [40] * GOP + [None] * (FRAMES - GOP)
+
+
+def test_network_on_board_and_never_activated(make_clip, tmp_path):
+    film = clip(make_clip, tmp_path / "clip.mp4")
+    embed(film, tmp_path / "net.mp4", base(40), activate=False)
+    assert marks(tmp_path / "net.mp4") == [None] * FRAMES
+
+
+def test_a_second_filter_takes_over(make_clip, tmp_path):
+    film = clip(make_clip, tmp_path / "clip.mp4")
+    second = replace(base(80), nnpfc_id=8)
+    embed(film, tmp_path / "one.mp4", base(40), end=at(17))
+    embed(tmp_path / "one.mp4", tmp_path / "two.mp4", second, start=at(17), keep_existing=True)
+    assert marks(tmp_path / "two.mp4") == [40] * 17 + [80] * (FRAMES - 17)
