@@ -8,6 +8,7 @@
 # NNRVIDEO_VENV    folder of the virtual environment (default: .venv/test in the checkout)
 # NNRVIDEO_SHARED  folder with conformance vectors and clips (default: ../shared; optional)
 set -euo pipefail
+unset PYTHONPATH  # what is installed shall be tested, not what the caller has lying about
 cd "$(dirname "$0")/.."
 root=$PWD
 python=${PYTHON:-python3}

@@ -3,6 +3,7 @@
 # tree.  Then the same without a C++ compiler, where the pure-Python backend must take over and
 # say so.
 set -euo pipefail
+unset PYTHONPATH  # what is installed shall be tested, not what the caller has lying about
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 work=$(mktemp -d)

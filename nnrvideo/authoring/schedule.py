@@ -9,6 +9,7 @@ Spec: Rec. ITU-T H.274 (V3) clauses 8.28.1.2, 8.28.2.2 (scope, persistence, canc
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -74,13 +75,6 @@ class FilterPlan:
         """The update in force for a picture shown at this time."""
         return next((update for since, update in reversed(self.updates) if since <= time), None)
 
-    def is_needed(self, begin: Fraction, end: Fraction | None) -> bool:
-        """Whether any picture shown in ``[begin, end)`` may be filtered."""
-        if not self.activate:
-            return True
-        starts_later = end is not None and self.start is not None and self.start >= end
-        return not starts_later and (self.end is None or self.end > begin)
-
 
 def schedule(
     units: Sequence[UnitTiming], plan: FilterPlan, positions: Positions = "random-access"
@@ -105,26 +99,28 @@ def schedule(
         for index, unit in enumerate(units)
         if index == 0 or unit.clvs_start or (positions == "random-access" and unit.random_access)
     ]
-    for position, index in enumerate(joins):
-        stop = joins[position + 1] if position + 1 < len(joins) else len(units)
-        following = units[stop].time if stop < len(units) else None
+    for index, stop in pairwise([*joins, len(units)]):
+        if plan.activate and not any(map(plan.is_active, _shown_between(units, index, stop))):
+            continue
         # A base holds from its picture on in output order, so where a CLVS starts it is needed
         # once more at the first picture that is decoded after the start and shown before it.
         leader = _first_leading(units, index, stop) if units[index].clvs_start else None
-        carriers = [index] if leader is None else [index, leader]
-        if plan.is_needed(min(units[at].time for at in carriers), following):
-            for at in carriers:
-                time = units[at].time
-                active = plan.persistent and plan.is_active(time)
-                messages[at] = list(
-                    random_access_messages(plan.base, plan.update_at(time), activate=active)
-                )
-    for since, update in plan.updates:
+        for carrier in [index] if leader is None else [index, leader]:
+            time = units[carrier].time
+            active = plan.persistent and plan.is_active(time)
+            messages[carrier] = list(
+                random_access_messages(plan.base, plan.update_at(time), activate=active)
+            )
+    for since, _ in plan.updates:
         shown = _first_shown(units, since)
-        if shown is not None and shown not in messages:
-            messages[shown] = [message_of(update)]
-            if plan.persistent and plan.is_active(units[shown].time):
-                messages[shown].append(_activation(plan, units[shown].time))
+        # Without a base in reach the update waits for the next one, which brings it along.
+        if shown is None or shown in messages or _last_join(joins, shown) not in messages:
+            continue
+        time = units[shown].time
+        update = plan.update_at(time)  # a later one than this, if they follow so closely
+        messages[shown] = [message_of(update)] if update is not None else []
+        if plan.persistent and plan.is_active(time):
+            messages[shown].append(_activation(plan, time))
     if not plan.activate:
         return messages
     if plan.persistent:
@@ -133,7 +129,32 @@ def schedule(
         for index, unit in enumerate(units):
             if plan.is_active(unit.time):
                 messages.setdefault(index, []).append(_activation(plan, unit.time))
+    if plan.updates:
+        _updates_first(units, plan, messages)
     return messages
+
+
+def _updates_first(
+    units: Sequence[UnitTiming], plan: FilterPlan, messages: dict[int, list[SeiMessage]]
+) -> None:
+    """Sends each update before its first activation in decoding order.
+
+    A picture may be decoded before the one with which its update begins in output.
+    """
+    coded = {id(update): message_of(update) for _, update in plan.updates}
+    known: list[SeiMessage] = []
+    for index in sorted(messages):
+        here, time = messages[index], units[index].time
+        if units[index].clvs_start:
+            known.clear()
+        known += here
+        update = plan.update_at(time)
+        if update is None or coded[id(update)] in known:
+            continue
+        activation = _activation(plan, time)
+        if activation in here:
+            here.insert(here.index(activation), coded[id(update)])
+            known.append(coded[id(update)])
 
 
 def _start_and_end(
@@ -161,6 +182,25 @@ def _activation(plan: FilterPlan, time: Fraction) -> SeiMessage:
             plan.base.nnpfc_id, base=plan.update_at(time) is None, persistent=plan.persistent
         )
     )
+
+
+def _last_join(joins: Sequence[int], index: int) -> int:
+    """Where a receiver last had to be able to begin, at or before an access unit."""
+    return joins[bisect_right(joins, index) - 1]
+
+
+def _shown_between(units: Sequence[UnitTiming], start: int, stop: int) -> list[Fraction]:
+    """Times of the pictures that rely on what ``start`` carries, of all those before ``stop``.
+
+    Pictures that lead ``stop`` rely on it too, as long as no CLVS starts there.
+    """
+    times = [unit.time for unit in units[start:stop]]
+    if stop < len(units) and not units[stop].clvs_start:
+        until = next(
+            (at for at in range(stop + 1, len(units)) if units[at].random_access), len(units)
+        )
+        times += [u.time for u in units[stop + 1 : until] if u.time < units[stop].time]
+    return times
 
 
 def _first_leading(units: Sequence[UnitTiming], start: int, stop: int) -> int | None:
