@@ -14,26 +14,18 @@ import numpy.typing as npt
 from nnrvideo.entropy._checks import check_encodable
 from nnrvideo.entropy._engine import Context, ContextBank
 from nnrvideo.entropy._payload import TensorPayload, signalled_contexts
+from nnrvideo.entropy._rates import bin_cost
 from nnrvideo.entropy.backend import native
 from nnrvideo.entropy.spec import TensorChoices, TensorSpec
 from nnrvideo.entropy.tables.contexts import (
     COST_UNIT,
     DQ_EVEN_PERIOD,
     INIT_INDICES,
-    LESS_PROBABLE_COST,
-    MORE_PROBABLE_COST,
 )
 
 _DEFAULT_CHOICES = TensorChoices()
 _SIGNALLING_COST: Final = 3 * COST_UNIT
 """Penalty of an index other than 0: the three bits that name it."""
-
-
-def bin_cost(total: int, bin_: int) -> int:
-    """Estimated cost of a bin in 1/32768 bit, from the context's sum. Spec: spec/nnc.md §8."""
-    confidence = total >> 3 if total >= 0 else -(total >> 3)
-    table = MORE_PROBABLE_COST if bin_ == (total >= 0) else LESS_PROBABLE_COST
-    return table[confidence]
 
 
 class _Trials:
