@@ -139,11 +139,12 @@ class CabacEncoder:
 
 
 def search_init_indices(
-    levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices
+    levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices, stride: int
 ) -> tuple[int, ...]:
     """See :func:`nnrvideo.entropy.search.search_init_indices`."""
     levels = np.ascontiguousarray(levels)
-    return tuple(_native.search_init_indices(_core_spec(spec), levels, _core_choices(choices)))
+    found = _native.search_init_indices(_core_spec(spec), levels, _core_choices(choices), stride)
+    return tuple(found)
 
 
 def estimate_cost(levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices) -> int:

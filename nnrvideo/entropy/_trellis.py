@@ -25,7 +25,7 @@ from nnrvideo.entropy.tables.contexts import COST_UNIT, DQ_EVEN_PERIOD, DQ_NEXT,
 
 _UNREACHED: Final = sys.float_info.max / 2
 _WINDOW: Final = 1024  # values whose survivors are remembered
-_SETTLED: Final = _WINDOW // 2  # how many of them are written when that many are reached
+_SETTLED: Final = _WINDOW // 4 * 3  # how many of them are written when that many are reached
 _SEGMENT: Final = 16  # values after which contexts follow the best path
 
 

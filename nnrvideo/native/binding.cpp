@@ -270,14 +270,15 @@ NB_MODULE(_native, m) {
 
     m.def("max_init_indices", &nnrcore::max_init_indices, "unary_length"_a);
 
-    m.def("search_init_indices", [](const Spec& spec, const Levels& levels, const Choices& choices) {
+    m.def("search_init_indices", [](const Spec& spec, const Levels& levels, const Choices& choices,
+                                    std::int64_t stride) {
         std::vector<std::uint8_t> indices;
         {
             nb::gil_scoped_release released;
-            indices = nnrcore::search_init_indices(spec.core, span(levels), choices.core);
+            indices = nnrcore::search_init_indices(spec.core, span(levels), choices.core, stride);
         }
         return nb::bytes(indices.data(), indices.size());
-    }, "spec"_a, nb::arg("levels").noconvert(), "choices"_a);
+    }, "spec"_a, nb::arg("levels").noconvert(), "choices"_a, "stride"_a);
 
     m.def("estimate_cost", [](const Spec& spec, const Levels& levels, const Choices& choices) {
         nb::gil_scoped_release released;
