@@ -36,9 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     coding.add_argument(
         "--nonweight-qp",
         type=int,
-        default=-75,
+        default=None,
         metavar="N",
-        help="the same for tensors of one dimension, such as biases (default: %(default)s)",
+        help="the same for tensors of one dimension, such as biases (default: as fine as each "
+        "of them needs)",
     )
     coding.add_argument(
         "--qp-density",
@@ -60,9 +61,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     coding.add_argument(
         "--unary-length-minus1",
         type=int,
-        default=10,
+        default=None,
         metavar="N",
-        help="cabac_unary_length_minus1, 0 to 255 (default: %(default)s)",
+        help="cabac_unary_length_minus1, 0 to 255 (default: chosen by the preset)",
+    )
+    coding.add_argument(
+        "--preset",
+        choices=("fast", "medium", "slow", "placebo"),
+        default="medium",
+        help="time to spend on a smaller stream (default: %(default)s)",
+    )
+    coding.add_argument(
+        "--rate-weight",
+        type=float,
+        default=None,
+        metavar="L",
+        help="weight of the rate in quantisation: 0 none, 1 theory's (default: by the preset)",
+    )
+    coding.add_argument(
+        "--codebook",
+        choices=("never", "auto", "always"),
+        default=None,
+        help="irregular levels for tensors of few values (default: by the preset)",
+    )
+    coding.add_argument(
+        "--blocks",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a bias travels in the unit of its weight (default: on)",
+    )
+    coding.add_argument(
+        "--threads", type=int, default=None, metavar="N", help="default: one for each core"
     )
     coding.add_argument(
         "--topology",
@@ -89,6 +118,10 @@ def execute(options: argparse.Namespace) -> int:
         dependent_quantisation=options.dq,
         lossless=options.lossless,
         cabac_unary_length_minus1=options.unary_length_minus1,
+        preset=options.preset,
+        rate_weight=options.rate_weight,
+        codebook=options.codebook,
+        threads=options.threads,
     )
     network, tensors = _load(options.input)
     topology = options.topology or ("none" if network is None else "onnx")
@@ -97,7 +130,12 @@ def execute(options: argparse.Namespace) -> int:
     packed = (
         nnc.encode(tensors, settings)
         if network is None
-        else model.pack(network, settings, topology=cast("TopologyForm", topology))
+        else model.pack(
+            network,
+            settings,
+            topology=cast("TopologyForm", topology),
+            blocks=options.blocks,
+        )
     )
     write_bytes(output, packed, overwrite=options.overwrite)
 

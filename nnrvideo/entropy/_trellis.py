@@ -24,7 +24,7 @@ from nnrvideo.entropy.spec import MAX_LEVEL, TensorChoices, TensorSpec
 from nnrvideo.entropy.tables.contexts import COST_UNIT, DQ_EVEN_PERIOD, DQ_NEXT, DQ_STATES
 
 _UNREACHED: Final = sys.float_info.max / 2
-_WINDOW: Final = 1024  # values whose survivors are remembered
+_WINDOW: Final = 8192  # values whose survivors are remembered
 _SETTLED: Final = _WINDOW // 4 * 3  # how many of them are written when that many are reached
 _SEGMENT: Final = 16  # values after which contexts follow the best path
 

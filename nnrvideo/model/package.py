@@ -20,6 +20,7 @@ import numpy as np
 
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
+from nnrvideo.model.blocks import find_blocks
 from nnrvideo.model.graph import Array
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.nnc import Decoded, DecoderState, EncodeSettings, TopologyPayload, decode, encode
@@ -60,7 +61,11 @@ class Unpacked:
 
 
 def pack(
-    network: Network, settings: EncodeSettings | None = None, *, topology: TopologyForm = "onnx"
+    network: Network,
+    settings: EncodeSettings | None = None,
+    *,
+    topology: TopologyForm = "onnx",
+    blocks: bool = True,
 ) -> bytes:
     """Codes a network as one NNC bitstream.
 
@@ -70,6 +75,7 @@ def pack(
         topology: How the graph travels.  ``"onnx"`` is what the standard intends; ``"text"`` lets
             decoders that take every topology for text, such as NNCodec, read the tensors;
             ``"none"`` leaves the graph out.
+        blocks: Send a bias in the unit of its weight, which is shorter.
 
     Returns:
         The bitstream.
@@ -87,7 +93,8 @@ def pack(
         payload = TopologyPayload(
             _STORAGE[topology], CompressionFormat.NNR_DFL, network.topology.skeleton
         )
-    return encode(network.tensors, settings or EncodeSettings(), topology=payload)
+    together = find_blocks(network.graph) if blocks else []
+    return encode(network.tensors, settings or EncodeSettings(), topology=payload, blocks=together)
 
 
 def unpack(

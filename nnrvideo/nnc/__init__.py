@@ -2,6 +2,7 @@
 """NNC: the compressed representation of neural networks, ISO/IEC 15938-17, both editions."""
 
 from nnrvideo.nnc.codec import Decoded, decode, recode
+from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.encoder import encode
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.stream import NEED_DATA, NeedData, NncReader, parse_units, write_units
@@ -39,6 +40,7 @@ __all__ = [
     "ParentNode",
     "Quantization",
     "QuantizationUnit",
+    "Role",
     "StartUnit",
     "TopologyPayload",
     "TopologyUnit",

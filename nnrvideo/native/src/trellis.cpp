@@ -23,8 +23,8 @@ using detail::Rates;
 constexpr double kUnreached = std::numeric_limits<double>::max() / 2;
 
 // Values whose survivors are remembered, and how many of them are settled when that many are
-// reached. Eight survivors meet within some forty values; 256 leave little doubt.
-constexpr std::size_t kWindow = 1024;
+// reached. Eight survivors meet within some forty values, but none meet within a run of zeros.
+constexpr std::size_t kWindow = 8192;
 constexpr std::size_t kSettled = kWindow / 4 * 3;
 
 // Contexts follow the best path in steps of so many values. Carrying contexts along each survivor
