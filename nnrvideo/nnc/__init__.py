@@ -2,6 +2,7 @@
 """NNC: the compressed representation of neural networks, ISO/IEC 15938-17, both editions."""
 
 from nnrvideo.nnc.codec import Decoded, decode, recode
+from nnrvideo.nnc.difference import ParentIds, encode_update
 from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.encoder import encode
 from nnrvideo.nnc.settings import EncodeSettings
@@ -37,6 +38,7 @@ __all__ = [
     "NncReader",
     "NodeId",
     "OpaqueUnit",
+    "ParentIds",
     "ParentNode",
     "Quantization",
     "QuantizationUnit",
@@ -48,6 +50,7 @@ __all__ = [
     "UnitHeader",
     "decode",
     "encode",
+    "encode_update",
     "parse_units",
     "recode",
     "write_units",

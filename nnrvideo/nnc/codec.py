@@ -36,7 +36,7 @@ from nnrvideo.nnc.reconstruct import (
 )
 from nnrvideo.nnc.stream import describe, located, parse_units, write_units
 from nnrvideo.nnc.topology import TopologyPayload, unpack_topology
-from nnrvideo.nnc.units import DataUnit, TopologyUnit, Unit
+from nnrvideo.nnc.units import DataUnit, ModelParameterSet, TopologyUnit, Unit
 from nnrvideo.nnc.update import DecoderState
 from nnrvideo.tensors import TensorSet
 
@@ -71,6 +71,12 @@ class Decoded:
     is_update: bool
     nncodec1: bool
     _known_dimensions: Mapping[str, tuple[int, ...]] = field(repr=False)
+
+    @property
+    def base_model_id(self) -> str | None:
+        """What the sender says the values are relative to."""
+        found = [unit for unit in self.units if isinstance(unit, ModelParameterSet)]
+        return found[-1].base_model_id if found else None
 
     def network_tensors(self) -> TensorSet:
         """Tensors of the network itself: local scales applied, factors multiplied.
@@ -178,10 +184,12 @@ def _decode_units(
         if not isinstance(unit, DataUnit):
             continue
         with located(describe(index, unit.header), 8 * unit.payload_offset):
+            working.check_parent(unit)
             if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
                 element, values = decode_raw_floats(unit, limits)
                 tensors[element.name] = convert(values, unit.nnr_decompressed_data_format)
                 levels.pop(element.name, None)
+                working.note_unit(unit, [])
                 coded.append(())
                 grouped.append((unit, (element,)))
                 continue

@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 _INT32_MAX: Final = (1 << 31) - 1
 
 # dtype -> nnr_decompressed_data_format; None where the payload type says it already.
-_FORMATS: Final[dict[str, int | None]] = {
+FORMATS: Final[dict[str, int | None]] = {
     "int32": None,
     "float32": None,
     "int8": 5,
@@ -89,7 +89,7 @@ def encode(
                 NodeId(settings.device_id, index, 0)
                 if settings.node_ids and settings.profile == 1
                 else None,
-                _FORMATS[np.asarray(tensors[name]).dtype.name],
+                FORMATS[np.asarray(tensors[name]).dtype.name],
             )
         )
     mps = ModelParameterSet(
@@ -115,7 +115,7 @@ def checked_array(name: str, array: Array, settings: EncodeSettings) -> Array:
         ValueError: NNC cannot carry its type or a value.
     """
     array = np.asarray(array)
-    if array.dtype.name not in _FORMATS:
+    if array.dtype.name not in FORMATS:
         msg = f"tensor {name!r}: NNC has no data type for {array.dtype}"
         raise ValueError(msg)
     array = np.atleast_1d(array)

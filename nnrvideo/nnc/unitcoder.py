@@ -69,8 +69,8 @@ class Parentage:
     """What a unit of an update is relative to.
 
     Args:
-        parent: As signalled.
-        references: Levels that temporal contexts look at, by element id.
+        parent: As signalled, but for the temporal contexts.
+        references: Levels that temporal contexts may look at, by element id.
         histories: Where earlier updates were non-zero, by element id.
     """
 
@@ -94,6 +94,7 @@ class UnitPlan:
         data_format: nnr_decompressed_data_format.
         parentage: None for a unit of its own.
         rank: Columns of G, 0 without factors.
+        optional: Leave the unit out if nothing but zeros would be sent.
     """
 
     arrays: Mapping[Role, Array] = field(repr=False)
@@ -105,6 +106,7 @@ class UnitPlan:
     data_format: int | None = None
     parentage: Parentage | None = None
     rank: int = 0
+    optional: bool = False
 
     @property
     def elements(self) -> int:
@@ -127,11 +129,10 @@ def code_units(plans: Sequence[UnitPlan], settings: EncodeSettings) -> list[Data
     """
     total = sum(plan.elements for plan in plans)
     threads = 1 if total < _PARALLEL_ELEMENTS else settings.threads
-    return run_all(lambda plan: code_unit(plan, settings), plans, threads, size=_elements)
-
-
-def _elements(plan: UnitPlan) -> int:
-    return plan.elements
+    units = run_all(
+        lambda plan: code_unit(plan, settings), plans, threads, size=lambda plan: plan.elements
+    )
+    return [unit for unit in units if unit is not None]
 
 
 def run_all(
@@ -158,16 +159,38 @@ def run_all(
         return [futures[index].result() for index in range(len(items))]
 
 
-def code_unit(plan: UnitPlan, settings: EncodeSettings) -> DataUnit:
-    """Codes one unit.
+def code_unit(plan: UnitPlan, settings: EncodeSettings) -> DataUnit | None:
+    """Codes one unit in the shortest of the ways that the settings and its parentage allow.
 
     Args:
         plan: What it carries.
         settings: Choices of the encoder.
 
+    Returns:
+        The unit; None if it is optional and only zeros are left.
+
     Raises:
         ValueError: A tensor cannot be coded.
     """
+    if plan.parentage is not None:
+        return _code_update(plan, settings)
+    return _code_alone(plan, settings)
+
+
+def _code_update(plan: UnitPlan, settings: EncodeSettings) -> DataUnit | None:
+    """With temporal contexts or without, whichever is shorter."""
+    unit = _code_alone(plan, settings)
+    parentage = plan.parentage
+    if unit is None or parentage is None or not parentage.references:
+        return unit
+    parent = replace(parentage.parent, temporal_context_modeling_flag=True)
+    temporal = _code_alone(
+        replace(plan, parentage=replace(parentage, parent=parent), optional=False), settings
+    )
+    return min(unit, temporal, key=_bits) if temporal is not None else unit
+
+
+def _code_alone(plan: UnitPlan, settings: EncodeSettings) -> DataUnit | None:
     if len(plan.arrays) > 1:
         return _code_block(plan, settings)
     array = plan.arrays[Role.WEIGHT]
@@ -178,8 +201,7 @@ def code_unit(plan: UnitPlan, settings: EncodeSettings) -> DataUnit:
         )
     if array.dtype == np.int32:
         return _code_integers(plan, settings)
-    candidates = _candidates(plan, settings)
-    return min(candidates, key=_bits)
+    return min(_candidates(plan, settings), key=_bits, default=None)
 
 
 def _bits(unit: DataUnit) -> int:
@@ -188,7 +210,7 @@ def _bits(unit: DataUnit) -> int:
 
 
 def _candidates(plan: UnitPlan, settings: EncodeSettings) -> list[DataUnit]:
-    """A single float tensor, coded in each way that the settings ask for."""
+    """A single float tensor, coded in each way that the settings ask for; none if left out."""
     array, qp = plan.arrays[Role.WEIGHT], plan.qps[Role.WEIGHT]
     effort = settings.effort
     with_rate = array.ndim > 1 or plan.parentage is not None
@@ -202,6 +224,8 @@ def _candidates(plan: UnitPlan, settings: EncodeSettings) -> list[DataUnit]:
     dependent = settings.dependent_quantisation and not short
     spec = _spec(plan, Role.WEIGHT, settings, dq_flag=dependent)
     chosen = choose_levels(_matrix(array), qp, spec, settings, with_rate=with_rate)
+    if plan.optional and not chosen.levels.any():
+        return []
     found.append(_single(plan, chosen, settings))
     finer = qp - (1 << settings.qp_density)
     if effort.both_quantisers and dependent and _can_signal(finer - plan.base, settings):
@@ -336,7 +360,8 @@ def _spec(plan: UnitPlan, role: Role, settings: EncodeSettings, *, dq_flag: bool
     name, parentage = plan.names[role], plan.parentage
     reference = history = None
     if parentage is not None:
-        reference = parentage.references.get(name)
+        if parentage.parent.temporal_context_modeling_flag:
+            reference = parentage.references.get(name)
         history = parentage.histories.get(name)
     unary_minus1 = settings.cabac_unary_length_minus1
     return TensorSpec(

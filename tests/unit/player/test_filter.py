@@ -6,10 +6,10 @@ import pytest
 
 from nnrvideo.errors import LimitExceededError, ModelError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
-from nnrvideo.model import unpack
+from nnrvideo.model import apply_update, unpack
 from nnrvideo.picture import ChromaFormat, ColourDescription, Picture, PictureFormat
 from nnrvideo.player.filter import NetworkFilter
-from nnrvideo.player.networks import apply_update, decode_network, load_network
+from nnrvideo.player.networks import decode_network, load_network
 from nnrvideo.runtime import OnnxRuntimeBackend
 from nnrvideo.tensors import TensorSet
 
@@ -195,8 +195,8 @@ def test_order_that_the_pictures_lack(nets):
 def test_update_of_differences_adds_and_of_values_replaces(nets):
     network = nets.upscaler(mark=9)
     change = TensorSet({"bias": np.full(4, 0.25, np.float32)})
-    added = apply_update(network, change, differences=True)
-    replaced = apply_update(network, change, differences=False)
+    added = network.with_tensors(apply_update(network.tensors, change, differences=True))
+    replaced = network.with_tensors(apply_update(network.tensors, change, differences=False))
     assert np.allclose(added.tensors["bias"], 9 / 255 + 0.25)
     assert np.array_equal(replaced.tensors["bias"], change["bias"])
     assert np.array_equal(added.tensors["weight"], network.tensors["weight"])
@@ -207,7 +207,7 @@ def test_update_of_differences_adds_and_of_values_replaces(nets):
 )
 def test_update_that_does_not_fit(nets, tensors):
     with pytest.raises(ModelError, match="does not fit"):
-        apply_update(nets.upscaler(), TensorSet(tensors), differences=True)
+        apply_update(nets.upscaler().tensors, TensorSet(tensors), differences=True)
 
 
 def test_uri_is_not_followed_by_default(nets):
