@@ -15,6 +15,7 @@ entry for each file, with the error where NNCodec refuses it.
 import importlib.abc
 import importlib.machinery
 import json
+import resource
 import sys
 import time
 import types
@@ -67,6 +68,13 @@ sys.meta_path.insert(0, EmptyModules())
 import numpy as np  # noqa: E402
 from nncodec import nnc  # noqa: E402
 
+START_KB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def added_kb():
+    """Peak memory above what the imports took, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - START_KB
+
 
 def fastest(runs, action):
     """Result of an action and the CPU seconds of its fastest run."""
@@ -86,7 +94,7 @@ def encode(source, target, options, runs):
         runs, lambda: nnc.compress(dict(tensors), return_bitstream=True, **settings)
     )
     Path(target).write_bytes(stream)
-    return {"bytes": len(stream), "seconds": seconds}
+    return {"bytes": len(stream), "seconds": seconds, "added_kb": added_kb()}
 
 
 def decode(source, target, runs):
@@ -96,7 +104,7 @@ def decode(source, target, runs):
     except (Exception, SystemExit) as error:
         return {"error": f"{type(error).__name__}: {error}"}
     np.savez(target, **tensors)
-    return {"bytes": len(stream), "seconds": seconds}
+    return {"bytes": len(stream), "seconds": seconds, "added_kb": added_kb()}
 
 
 def sequence(files):
