@@ -10,10 +10,13 @@ than the limits, before anything of that size exists.  The rules for single oper
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
+
+from onnx import defs
 
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
@@ -76,6 +79,10 @@ def infer_shapes(graph: Graph, inputs: Mapping[str, Shape], *, limits: Limits) -
         try:
             if rule is None:
                 raise ShapeError("this operator is not accepted")  # noqa: TRY301
+            # The rules, and the values computed beside them, take the number of inputs for right.
+            fewest, most = _input_counts(node.op_type, graph.opset)
+            if not fewest <= len(given) <= most:
+                raise ShapeError(f"{len(given)} inputs, wanted {fewest} to {most}")  # noqa: TRY301
             results = rule(node, given, graph.opset)
             if len(results) < len(node.outputs):
                 raise ShapeError(  # noqa: TRY301
@@ -134,6 +141,15 @@ def multiply_accumulates(node: Node, inputs: Sequence[Value | None], output: Val
             return output.elements * first.shape[-1]
         case _:
             return 0
+
+
+@functools.cache
+def _input_counts(op_type: str, opset: int) -> tuple[int, int]:
+    """Fewest and most inputs that ONNX gives an operator; bounded, for operators are few."""
+    if not defs.has(op_type, opset):
+        raise ShapeError(f"operator set {opset} has no such operator")
+    schema = defs.get_schema(op_type, opset)
+    return schema.min_input, schema.max_input
 
 
 def _require_bounded(value: Value, limits: Limits) -> None:
