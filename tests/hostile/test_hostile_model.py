@@ -49,6 +49,27 @@ def test_number_of_inputs(op_type, count):
             action()
 
 
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [("Gather", ["x", "f"], ["z"], {})],
+        [("Cast", ["f"], ["b"], {"to": TensorProto.BOOL}), ("Neg", ["b"], ["z"], {})],
+        [("Cast", ["f"], ["b"], {"to": TensorProto.BOOL}), ("Sub", ["b", "b"], ["z"], {})],
+        [("Floor", ["s"], ["z"], {})],
+    ],
+    ids=lambda nodes: nodes[-1][0],
+)
+def test_types_of_inputs(nodes):
+    hostile = topology(
+        ("Shape", ["x"], ["s"], {}),
+        ("Cast", ["s"], ["f"], {"to": TensorProto.FLOAT}),
+        *nodes,
+        ("Identity", ["x"], ["y"], {}),
+    )
+    with pytest.raises(ModelError, match=nodes[-1][0]):
+        infer_shapes(hostile.graph, {"x": (1, 1, 8, 8)}, limits=Limits.desktop())
+
+
 NAMES = {
     "domain of an operator set": lambda model: model.opset_import[0].domain,
     "name of an input": lambda model: model.graph.input[0].name,
