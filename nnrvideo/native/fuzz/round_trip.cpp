@@ -99,7 +99,7 @@ bool draw(fuzz::Input& input, Case& one) {
 void spoil(fuzz::Input& input, Case& one) {
     const auto any = static_cast<std::int32_t>(input.word());
     const std::size_t at = input.word();
-    switch (input.below(4)) {
+    switch (input.below(8)) {
         case 0:
             if (!one.levels.empty()) one.levels[at % one.levels.size()] = any;
             break;
@@ -109,8 +109,22 @@ void spoil(fuzz::Input& input, Case& one) {
         case 2:
             if (!one.indices.empty()) one.indices[at % one.indices.size()] = input.byte();
             break;
-        default:
+        case 3:
             one.levels.resize(at % (one.levels.size() + 2));
+            break;
+        case 4:
+            if (!one.levels.empty()) one.levels[at % one.levels.size()] = INT32_MIN;
+            break;
+        case 5:
+            one.indices.resize(at % (one.indices.size() + 2));
+            one.choices.init_indices = {one.indices.data(), one.indices.size()};
+            break;
+        case 6:
+            one.choices.hist_dep_sig_prob_enabled_flag ^= true;
+            break;
+        default:
+            one.skipped.resize(at % (one.skipped.size() + 2));
+            one.choices.row_skip_flags = fuzz::view(std::as_const(one.skipped));
             break;
     }
 }
