@@ -26,6 +26,7 @@ from nnrvideo.entropy.tables.contexts import COST_UNIT, DQ_EVEN_PERIOD, DQ_NEXT,
 _UNREACHED: Final = sys.float_info.max / 2
 _WINDOW: Final = 8192  # values whose survivors are remembered
 _SETTLED: Final = _WINDOW // 4 * 3  # how many of them are written when that many are reached
+_SMALLEST_LAMBDA: Final = 1e-9  # less decides nothing, and costs leave the range of doubles
 _SEGMENT: Final = 16  # values after which contexts follow the best path
 
 
@@ -366,11 +367,12 @@ def quantise_tensor(
             scaled, price = values / step, price * 4.0 * 0.7
         else:
             scaled = values * (np.float32(1) / step)
-    weight = COST_UNIT / price if lam > 0.0 else 1.0
+    with_rate = lam > _SMALLEST_LAMBDA
+    weight = COST_UNIT / price if with_rate else 1.0
     skipped = choices.row_skip_flags
     levels = [0] * values.size
     quantiser: _Quantiser = (_Trellis if spec.dq_flag else _Scalar)(
-        spec, choices, weight, with_rate=lam > 0.0, levels=levels
+        spec, choices, weight, with_rate=with_rate, levels=levels
     )
     block_rows = -(-spec.rows // spec.block_size) if spec.block_size else 0
     for row, begin, end, starts_block_row in segments(spec.rows, spec.cols, spec.block_size):

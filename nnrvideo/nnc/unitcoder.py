@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +23,13 @@ from nnrvideo.nnc.choose import (
 from nnrvideo.nnc.codebook import choose_codebook, codebook_bits
 from nnrvideo.nnc.constants import NO_COMPANIONS, ParameterTypes, PayloadType
 from nnrvideo.nnc.elements import Element, Role, elements_of
+from nnrvideo.nnc.parallel import run_all
 from nnrvideo.nnc.payload import CodedTensor, encode_codeword
 from nnrvideo.nnc.quantisation import is_automatic
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.units import Codebook, DataUnit, NodeId, ParentNode
 
 Array = npt.NDArray[Any]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 _PARALLEL_ELEMENTS: Final = 1 << 16
 """Below so many elements threads cost more than they save."""
@@ -133,30 +130,6 @@ def code_units(plans: Sequence[UnitPlan], settings: EncodeSettings) -> list[Data
         lambda plan: code_unit(plan, settings), plans, threads, size=lambda plan: plan.elements
     )
     return [unit for unit in units if unit is not None]
-
-
-def run_all(
-    action: Callable[[Item], Result],
-    items: Sequence[Item],
-    threads: int | None,
-    *,
-    size: Callable[[Item], int],
-) -> list[Result]:
-    """Results of an action on each item, in order, the largest items begun first.
-
-    Args:
-        action: Lets other threads run most of its time.
-        items: What to act on.
-        threads: At most so many; None for one on each core.
-        size: Measure of the time an item takes.
-    """
-    threads = min(threads or os.cpu_count() or 1, len(items))
-    if threads < 2:
-        return [action(item) for item in items]
-    order = sorted(range(len(items)), key=lambda index: -size(items[index]))
-    with ThreadPoolExecutor(threads) as pool:
-        futures = {index: pool.submit(action, items[index]) for index in order}
-        return [futures[index].result() for index in range(len(items))]
 
 
 def code_unit(plan: UnitPlan, settings: EncodeSettings) -> DataUnit | None:

@@ -31,6 +31,9 @@ constexpr std::size_t kSettled = kWindow / 4 * 3;
 // costs three times as much and saves a thousandth of the rate.
 constexpr std::size_t kSegment = 16;
 
+// A rate of less weight decides nothing, and its costs would leave what a double can add up.
+constexpr double kSmallestLambda = 1e-9;
+
 constexpr std::uint8_t kZero = 0x20;  // mark of the zero branch beside predecessor and remainder
 
 // The two ways into a state, in the order they compete: predecessor, parity of the coded value.
@@ -413,7 +416,7 @@ void quantise_tensor(const TensorSpec& spec, Span<const float> values, float ste
     if (!(lambda >= 0.0) || !std::isfinite(lambda)) {
         throw argument_error("lambda is not a finite number >= 0");
     }
-    const bool with_rate = lambda > 0.0;
+    const bool with_rate = lambda > kSmallestLambda;
     // At high rates a bit buys 2 ln 2 of the distortion, which is a twelfth of a squared step for
     // scalar quantisers and, at twice the step, four times that less the trellis's gain.
     const double price = lambda * std::log(2.0) / 6.0;

@@ -168,6 +168,13 @@ def test_without_rate_scalars_are_rounded():
     np.testing.assert_array_equal(quantise(values, 0.3, spec), uniform_quantise(values, 0.3))
 
 
+@pytest.mark.parametrize("lam", [5e-324, 1e-303, 1e-10, 1e300])
+def test_any_weight_of_the_rate_gives_a_path(lam):
+    values = np.random.default_rng(9).normal(0, 50, (4, 50)).astype(np.float32)
+    spec = TensorSpec(4, 50, 1, 8, dq_flag=True)
+    entropy.encoder().tensor(quantise(values, 1.0, spec, lam=lam), spec)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
