@@ -5,6 +5,7 @@ from nnrvideo.nnc.codec import Decoded, decode, recode
 from nnrvideo.nnc.difference import ParentIds, encode_update
 from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.encoder import encode
+from nnrvideo.nnc.layers import encode_layers, split_layers
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.stream import NEED_DATA, NeedData, NncReader, parse_units, write_units
 from nnrvideo.nnc.topology import TopologyPayload
@@ -50,8 +51,10 @@ __all__ = [
     "UnitHeader",
     "decode",
     "encode",
+    "encode_layers",
     "encode_update",
     "parse_units",
     "recode",
+    "split_layers",
     "write_units",
 ]

@@ -26,8 +26,9 @@ Levels = npt.NDArray[np.int32]
 _MAX_ENTRIES: Final = 1 << 12
 _MAX_ORDER: Final = 15
 _ZEROS_TRIED: Final = 3
-_SPARSE: Final = 0.75
-"""Of the range between the extremes; with more entries in use the gaps save nothing."""
+_SPARSE: Final = 4
+"""Times as many integers between the extremes as entries; where fewer are left out, the gaps are
+those of a long tail and save nothing."""
 
 
 def choose_codebook(
@@ -48,7 +49,7 @@ def choose_codebook(
     if not entries.size or entries.size > _MAX_ENTRIES:
         return None
     span = int(entries[-1]) - int(entries[0]) + 1
-    if not required and entries.size > _SPARSE * span:
+    if not required and _SPARSE * entries.size > span:
         return None
     order = best_order(gaps_of(tuple(entries.tolist())))
     indices = np.searchsorted(entries, levels).astype(np.int32)

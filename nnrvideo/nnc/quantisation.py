@@ -28,6 +28,7 @@ _MIN_BASE, _MAX_BASE = -4096, 4095  # i(13)
 _OF_RMS: Final = 2.0**-6
 _OF_SMALLEST: Final = 2.0**-5
 _FINEST_STEP: Final = 2.0**-19
+_DEPTH_QUANTILE: Final = 0.9995
 _FEW: Final = 8
 """So few values may be a factor or a slope of the whole network, and cost next to nothing."""
 
@@ -106,6 +107,21 @@ def qp_of_step(step: float, qp_density: int) -> int:
     k = 1 << qp_density
     mantissa, exponent = math.frexp(step)  # mantissa in [0.5, 1)
     return k * (exponent - 1) + math.floor(k * (2.0 * mantissa - 1.0))
+
+
+def qp_of_depth(array: Array, bits: int, qp_density: int) -> int:
+    """QP that gives a tensor's values about so many bits: ``2 ** (bits - 1) - 1`` steps a side.
+
+    The few largest values may have more, so that an outlier does not coarsen all others.
+
+    Args:
+        array: float, not empty.
+        bits: 1 or more; a single bit still tells zero from either sign.
+        qp_density: 0 to 7.
+    """
+    largest = float(np.quantile(np.abs(array.astype(np.float64)), _DEPTH_QUANTILE))
+    largest = largest or float(np.abs(array).max()) or 1.0
+    return qp_of_step(largest / max(1, 2 ** (bits - 1) - 1), qp_density)
 
 
 def base_qp(qps: Mapping[str, int], settings: EncodeSettings) -> int:
