@@ -8,6 +8,7 @@ from nnrvideo.nnc.encoder import encode
 from nnrvideo.nnc.layers import encode_layers, split_layers
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.stream import NEED_DATA, NeedData, NncReader, parse_units, write_units
+from nnrvideo.nnc.streaming import iter_tensors
 from nnrvideo.nnc.topology import TopologyPayload
 from nnrvideo.nnc.units import (
     Codebook,
@@ -53,6 +54,7 @@ __all__ = [
     "encode",
     "encode_layers",
     "encode_update",
+    "iter_tensors",
     "parse_units",
     "recode",
     "split_layers",

@@ -59,9 +59,18 @@ def reconstruct_tensor(tensor: CodedTensor, qp_density: int) -> Array:
     codebook = tensor.element.codebook
     if codebook is not None:
         return _from_codebook(tensor.levels, codebook, float(step))
-    if tensor.levels.size and _largest(tensor.levels) * float(step) > _FLOAT32_MAX:
-        raise BitstreamError("a weight is outside the range of float32", element="qp_delta")
+    check_range(tensor.levels, float(step))
     return dequantise(tensor.levels, step)
+
+
+def check_range(levels: npt.NDArray[np.int32], step: float) -> None:
+    """Refuses levels whose product with the step leaves float32.
+
+    Raises:
+        BitstreamError: A product is too large.
+    """
+    if levels.size and _largest(levels) * step > _FLOAT32_MAX:
+        raise BitstreamError("a weight is outside the range of float32", element="qp_delta")
 
 
 def _from_codebook(
