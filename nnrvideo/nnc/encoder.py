@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -28,6 +29,7 @@ from nnrvideo.entropy import (
 )
 from nnrvideo.nnc.constants import PayloadType
 from nnrvideo.nnc.elements import Element, Role
+from nnrvideo.nnc.exact import is_single, to_single
 from nnrvideo.nnc.payload import (
     MAX_STEP_EXPONENT,
     CodedTensor,
@@ -71,6 +73,7 @@ def encode(
     settings: EncodeSettings | None = None,
     *,
     topology: TopologyPayload | None = None,
+    per_tensor: Mapping[str, EncodeSettings] = MappingProxyType({}),
 ) -> bytes:
     """Encodes tensors as a bitstream with one data unit for each.
 
@@ -80,6 +83,8 @@ def encode(
             dimension of size 1.
         settings: Choices of the encoder.
         topology: Graph to carry along; without it the bitstream has no topology unit.
+        per_tensor: Settings of single tensors, for instance lossless ones among others; the
+            profile and ``qp_density`` are always those of ``settings``.
 
     Returns:
         The bitstream.  NNCodec 2.1.3 decodes it, unless the topology is binary.
@@ -90,11 +95,12 @@ def encode(
             bits can carry; a name with a zero byte.
     """
     settings = settings or EncodeSettings()
-    arrays = {name: _checked(name, array, settings) for name, array in tensors.items()}
+    own = {name: _own(per_tensor.get(name, settings), settings) for name in tensors}
+    arrays = {name: _checked(name, array, own[name]) for name, array in tensors.items()}
     qps = {
-        name: _quantisation_parameter(name, array, settings)
+        name: _quantisation_parameter(name, array, own[name])
         for name, array in arrays.items()
-        if array.dtype == np.float32 and not settings.lossless
+        if array.dtype == np.float32 and not own[name].lossless
     }
     base = _base_qp(qps, settings)
     mps = ModelParameterSet(
@@ -106,8 +112,15 @@ def encode(
         units.append(pack_topology(topology))
     for index, (name, array) in enumerate(arrays.items()):
         data_format = _FORMATS[np.asarray(tensors[name]).dtype.name]
-        units.append(_data_unit(name, array, index, qps.get(name), base, data_format, settings))
+        units.append(_data_unit(name, array, index, qps.get(name), base, data_format, own[name]))
     return write_units(units)
+
+
+def _own(chosen: EncodeSettings, settings: EncodeSettings) -> EncodeSettings:
+    """Settings of one tensor, with what the whole bitstream has in common."""
+    if chosen is settings:
+        return settings
+    return replace(chosen, profile=settings.profile, qp_density=settings.qp_density)
 
 
 def _checked(name: str, array: Array, settings: EncodeSettings) -> Array:
@@ -122,10 +135,9 @@ def _checked(name: str, array: Array, settings: EncodeSettings) -> Array:
             msg = f"tensor {name!r}: integers beyond 31 bits and sign cannot be coded"
             raise ValueError(msg)
         return np.ascontiguousarray(array, dtype=np.int32)
-    with np.errstate(over="ignore"):
-        single = np.ascontiguousarray(array, dtype=np.float32)
+    single = to_single(array)
     if settings.lossless:
-        if array.dtype == np.float64 and not np.array_equal(single, array, equal_nan=True):
+        if array.dtype == np.float64 and not is_single(array):
             msg = f"tensor {name!r}: float64 values are not binary32, lossless coding cannot be"
             raise ValueError(msg)
     elif not bool(np.isfinite(single).all()):
