@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="dependent (trellis-coded) quantisation (default: on)",
     )
     coding.add_argument(
-        "--lossless", action="store_true", help="keep every weight bit for bit (raw floats)"
+        "--lossless", action="store_true", help="keep every weight and its type, bit for bit"
     )
     coding.add_argument(
         "--unary-length-minus1",
@@ -90,7 +90,7 @@ def execute(options: argparse.Namespace) -> int:
         lossless=options.lossless,
         cabac_unary_length_minus1=options.unary_length_minus1,
     )
-    network, tensors = _load(options.input)
+    network, tensors = _load(options.input, lossless=options.lossless)
     topology = options.topology or ("none" if network is None else "onnx")
     if network is None and topology != "none":
         raise UsageError(f"{options.input} has no graph, so --topology {topology} is impossible")
@@ -102,8 +102,10 @@ def execute(options: argparse.Namespace) -> int:
     write_bytes(output, packed, overwrite=options.overwrite)
 
     # What a receiver will see, from the bytes that were written.
-    error = weight_error(tensors, nnc.decode(packed, limits=Limits.offline()).tensors)
-    original_bytes = sum(array.nbytes for array in tensors.values())
+    received = model.unpack(packed, limits=Limits.offline())
+    exact = received.tensors if network is None else network.with_tensors(received.tensors).tensors
+    error = weight_error(tensors, exact)
+    original_bytes = model.stored_bytes(tensors)
     facts = {
         "input": str(options.input),
         "output": str(output),
@@ -133,7 +135,7 @@ def execute(options: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _load(path: Path) -> tuple[Network | None, TensorSet]:
+def _load(path: Path, *, lossless: bool) -> tuple[Network | None, TensorSet]:
     from nnrvideo import model
 
     limits = Limits.offline()
@@ -141,6 +143,6 @@ def _load(path: Path) -> tuple[Network | None, TensorSet]:
         return None, model.load_npz(path, limits=limits)
     if path.suffix.lower() == ".onnx":
         network = model.load_onnx(path, limits=limits)
-        model.check(network, limits=limits)
+        model.check(network, limits=limits, finite=not lossless)
         return network, network.tensors
     raise UsageError(f"{path}: the suffix must be .onnx or .npz")

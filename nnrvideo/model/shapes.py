@@ -19,6 +19,7 @@ from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
 from nnrvideo.model.graph import Graph, Node, Port
 from nnrvideo.model.shape_inputs import ShapeError
+from nnrvideo.model.shape_quantised import products_per_output
 from nnrvideo.model.shape_rules import RULES
 from nnrvideo.model.shape_values import evaluate
 from nnrvideo.model.value import MAX_KNOWN, Shape, Value
@@ -133,7 +134,7 @@ def multiply_accumulates(node: Node, inputs: Sequence[Value | None], output: Val
         case "MatMul":
             return output.elements * first.shape[-1]
         case _:
-            return 0
+            return output.elements * products_per_output(node, inputs)
 
 
 def _require_bounded(value: Value, limits: Limits) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 from nnrvideo.errors import TensorMismatchError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
 from nnrvideo.model import Network, check, check_against_nnpfc, measure, prepare, unpack
+from nnrvideo.model.element_types import is_floating, is_foreign
+from nnrvideo.model.exact import are_digits
 from nnrvideo.nnc import DecoderState
 from nnrvideo.picture import PictureFormat
 from nnrvideo.player import characteristics
@@ -22,7 +24,7 @@ from nnrvideo.player.filter import LoadedNetwork
 from nnrvideo.runtime.base import InferenceBackend
 from nnrvideo.runtime.layout import FORMAT_INTEGER
 from nnrvideo.sei import MODE_PAYLOAD, MODE_URI, Nnpfc
-from nnrvideo.tensors import TensorSet
+from nnrvideo.tensors import Array, TensorSet
 
 Resolver = Callable[[str, str], bytes | None]
 """Finds the NNC bitstream that a tag and a URI name; None if it cannot or will not."""
@@ -87,16 +89,28 @@ def apply_update(network: Network, tensors: TensorSet, *, differences: bool) -> 
         known = changed.get(name)
         if known is None:
             violations.append(f"tensor {name!r} is not part of the base")
-        elif value.size != known.size or known.shape not in (value.shape, ()):
+        elif value.size == known.size and known.shape in (value.shape, ()):
+            fitted = value.reshape(known.shape)
+            try:
+                new = _sum(known, fitted) if differences else fitted
+                changed[name] = new.astype(known.dtype, copy=False)
+            except (TypeError, ValueError) as error:
+                violations.append(f"tensor {name!r}: {error}")
+        elif not differences and are_digits(value, network.graph.externals[name]):
+            changed[name] = value  # the network puts them together
+        else:
             shapes = f"{list(value.shape)}, {list(known.shape)} in the base"
             violations.append(f"tensor {name!r} has the shape {shapes}")
-        else:
-            fitted = value.reshape(known.shape)
-            new = np.add(known, fitted) if differences else fitted
-            changed[name] = new.astype(known.dtype, copy=False)
     if violations:
         raise TensorMismatchError("the update does not fit its base", violations)
     return network.with_tensors(TensorSet(changed))
+
+
+def _sum(known: Array, difference: Array) -> Array:
+    if is_foreign(known.dtype):  # NumPy adds such types to no others
+        known = known.astype(np.float32 if is_floating(known.dtype) else np.int32)
+    total: Array = np.add(known, difference)
+    return total
 
 
 def load_network(
