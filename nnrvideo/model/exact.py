@@ -57,6 +57,7 @@ from nnrvideo.nnc.exact import (
 
 _INT32_MAX: Final = (1 << 31) - 1
 _MAX_CHOSEN: Final = 16  # bits of the widest type for which digits may be the cheaper form
+_SAMPLE: Final = 1 << 18  # about how many values the choice of a form looks at
 _DEFAULT_UNARY: Final = EncodeSettings().cabac_unary_length_minus1
 
 
@@ -140,27 +141,32 @@ def _carrier(
     """The array to encode and, for integers, the number of greater-than flags to do it with."""
     values = _values(name, value, settings)
     layout = _DIGITS.get(value.dtype)
-    lossy = is_floating(value.dtype) and not settings.lossless
-    candidates = [] if values is None else [values]
+    if values is not None and (is_floating(value.dtype) and not settings.lossless):
+        return values, None
     # Wider types go as digits only where they must: otherwise their values are small.
-    useful = layout is not None and not lossy and not plain and layout.width <= _MAX_CHOSEN
+    useful = layout is not None and not plain and layout.width <= _MAX_CHOSEN
+    counts = [0] if values is not None else []  # 0 stands for values
     if layout is not None and (useful or values is None):
-        patterns = patterns_of(value)
-        candidates += [
-            split_digits(patterns, layout.width, count, layout.fold)
-            for count in layout.counts
-            # One digit of a number without dimensions would look like its value.
-            if count > 1 or value.ndim
-        ]
-    if lossy or value.size == 0:
-        return candidates[0], None
-    priced = [(_price(each, 1 if each is values else len(each)), each) for each in candidates]
-    (_, length), best = min(priced, key=lambda entry: entry[0][0])
-    return best, length
+        # One digit of a number without dimensions would look like its value.
+        counts += [count for count in layout.counts if count > 1 or value.ndim]
+    patterns = patterns_of(value)
+
+    def form(count: int, step: int = 1) -> Array:
+        if count == 0 or layout is None:
+            assert values is not None
+            return values if step == 1 else values.reshape(-1)[::step]
+        chosen = patterns if step == 1 else patterns.reshape(-1)[::step]
+        return split_digits(chosen, layout.width, count, layout.fold)
+
+    step = value.size // _SAMPLE | 1  # odd, so that it does not follow the rows
+    priced = [(*_price(form(count, step), max(1, count)), count) for count in counts]
+    _, length, best = min(priced, key=lambda entry: entry[0])
+    return form(best), length
 
 
 def _price(candidate: Array, distributions: int) -> tuple[float, int | None]:
-    if candidate.dtype.kind == "f":
+    """Bits of an array, and the number of greater-than flags to code it with."""
+    if candidate.dtype.kind == "f" or candidate.size == 0:
         return 32.0 * candidate.size, None
     rows = candidate.astype(np.int32, copy=False).reshape(distributions, -1)
     length, bits = cheapest_unary_length(rows)

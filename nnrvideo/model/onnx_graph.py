@@ -17,7 +17,7 @@ import onnx
 
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
-from nnrvideo.model.element_types import ELEMENT_TYPES, is_packed, stored_bytes
+from nnrvideo.model.element_types import ELEMENT_TYPES, is_integer, is_packed, stored_bytes
 from nnrvideo.model.graph import (
     Array,
     Graph,
@@ -33,6 +33,7 @@ from nnrvideo.model.topology import Network, Topology
 from nnrvideo.tensors import TensorSet
 
 _HOISTED_FROM: Final = 17  # values; smaller constants of an exporter are arithmetic, not weights
+_ZERO_POINTS_INSIDE: Final = 16_384  # values; a topology may hold four times as many
 _SMALL_INT64: Final = 1024  # values; shapes, axes and indices stay below
 _ARITHMETIC: Final = frozenset({np.dtype(np.bool_), np.dtype(np.int32), np.dtype(np.int64)})
 _SMALL_KEPT: Final = frozenset({np.dtype(np.bool_), np.dtype(np.uint8), np.dtype(np.uint16)})
@@ -79,14 +80,13 @@ def network_from_graph(graph: Graph, *, limits: Limits) -> Network:
     structural, quantisers = _structural_names(graph), quantiser_names(graph)
     constants: dict[str, Array] = {}
     weights: dict[str, Array] = {}
+    room = _ZERO_POINTS_INSIDE
     for name in graph.order:
         value = graph.constants[name]
-        inside = (
-            value.size == 0
-            or name in structural
-            or (name in quantisers and value.size == 1)
-            or _is_small(value)
-        )
+        inside = value.size == 0 or name in structural or _is_small(value)
+        if name in quantisers and not inside:
+            inside = value.size == 1 or (value.size <= room and _is_uniform(value))
+            room -= value.size if inside else 0
         (constants if inside else weights)[name] = value
     externals = {
         name: TensorDeclaration(name, value.dtype, value.shape) for name, value in weights.items()
@@ -102,6 +102,14 @@ def _is_small(value: Array) -> bool:
     if value.dtype in _SMALL_KEPT:
         return value.size < _HOISTED_FROM
     return value.dtype == np.int64 and value.size <= _SMALL_INT64
+
+
+def _is_uniform(value: Array) -> bool:
+    """True for integers that are all the same, as the zero points of symmetric weights are.
+
+    Inside the topology deflate makes nothing of them; a data unit would be mostly header.
+    """
+    return is_integer(value.dtype) and bool((value == value.flat[0]).all())
 
 
 def _structural_names(graph: Graph) -> frozenset[str]:

@@ -63,7 +63,8 @@ def _dequantize(node: Node, inputs: Inputs, _opset: int) -> list[Value]:
 
 def _require_scale(node: Node, value: Value, scale: Value, zero: Value | None) -> None:
     """A scale for the whole tensor, for each entry of an axis, or for each block along it."""
-    if zero is not None and zero.shape != scale.shape:
+    single = scale.elements == 1 and zero is not None and zero.shape in ((), (1,))
+    if zero is not None and zero.shape != scale.shape and not single:
         raise ShapeError(f"a scale {list(scale.shape)} and a zero point {list(zero.shape)}")
     block = node.integer("block_size", 0)
     if block:

@@ -132,6 +132,9 @@ def test_pack_keeps_every_type_lossless(tmp_path, capsys):
     assert "'nan'" in fails(capsys, 1, "pack", source, "-o", coded)
     assert main(["pack", str(source), "-o", str(coded), "--lossless", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["max_abs_error"] == 0
+    assert main(["probe", str(coded), "--json"]) == 0
+    types = {each["name"]: each["dtype"] for each in json.loads(capsys.readouterr().out)["tensors"]}
+    assert types == {name: str(value.dtype) for name, value in weights.items()}
     assert main(["unpack", str(coded), "-o", str(back), "-q"]) == 0
     found = {each.name: each for each in onnx.load(back).graph.initializer}
     for each in stored:

@@ -47,6 +47,13 @@ def qdq_blocks(b):
     b.node("MatMul", b.last, "w")
 
 
+def qdq_one_and_none(b):
+    """A scale of one dimension with a zero point of none, as onnxruntime's quantiser writes."""
+    b.constant("q", integers(np.uint8, 6, 3, 3, 3))
+    b.node("DequantizeLinear", "q", b.constant("s", scales(1)), b.constant("z", np.uint8(9)))
+    b.node("Conv", "x", b.last)
+
+
 def quantize_to_int8(b):
     b.node("QuantizeLinear", "x", b.constant("s", np.float32(0.1)), output_dtype=TensorProto.INT8)
     b.node("DequantizeLinear", b.last, "s")
@@ -102,6 +109,7 @@ def matmul_n_bits(b, bits=4, block=16, k=40, n=5, zeros=True, **extra):
 
 CASES = {
     "qdq_axis": (qdq_axis, 10 * 16 * 6 * 27),
+    "qdq_one_and_none": (qdq_one_and_none, 10 * 16 * 6 * 27),
     "qdq_blocks": (qdq_blocks, 12 * 18 * (3 * 32 + 32 * 5)),
     "quantize_to_int8": (quantize_to_int8, 0),
     "conv_integer": (conv_integer, 5 * 16 * 6 * 27),
@@ -147,6 +155,29 @@ def test_scales_are_known_and_ordinary_factors_are_not(builder):
     b.node("Mul", "real", "both", out="y")
     b.node("Mul", "y", b.weight("gain", 6, 1, 1), out="z")
     assert quantiser_names(load_onnx(b.bytes()).graph) == {"s"}
+
+
+@pytest.mark.parametrize(("zero", "inside"), [(np.zeros(40), True), (np.arange(40), False)])
+def test_zero_points_that_are_all_the_same_stay_in_the_topology(builder, zero, inside):
+    b = builder((1, 3, "h", "w"), opset=21)
+    b.constant("q", integers(np.int8, 40, 3, 1, 1))
+    b.constant("s", scales(40))
+    b.node("DequantizeLinear", "q", "s", b.constant("z", zero.astype(np.int8)), axis=0, out="w")
+    b.node("Conv", "x", "w")
+    network = load_onnx(b.bytes())
+    assert ("z" in network.graph.constants) == inside
+    assert set(network.tensors) == ({"q", "s"} if inside else {"q", "s", "z"})
+
+
+def test_a_topology_does_not_fill_up_with_zero_points(builder):
+    b = builder((1, 3, "h", "w"), opset=21)
+    for index in range(12):
+        b.constant(f"q{index}", integers(np.int8, 9000, 1))
+        b.constant(f"s{index}", scales(9000))
+        b.constant(f"z{index}", np.zeros(9000, np.int8))
+        b.node("DequantizeLinear", f"q{index}", f"s{index}", f"z{index}", axis=0)
+    b.node("Identity", "x")
+    assert len(load_onnx(b.bytes()).graph.constants) == 1
 
 
 def broken_conv_zero(b):
