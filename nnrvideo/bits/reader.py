@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import builtins
 import struct
-from typing import final
+from typing import Final, final
 
 from nnrvideo.errors import BitstreamError, TruncatedError
 
 _MAX_EXP_GOLOMB_PREFIX = 32  # longer ones cannot code a 32-bit value
+
+_SHORT_CODE: Final = 64
+_SHORT_MASK: Final = (1 << _SHORT_CODE) - 1
+_WINDOW_BITS: Final = 72  # whole bytes that hold 64 bits from any bit on
 
 
 @final
@@ -95,6 +99,21 @@ class BitReader:
     def uek(self, element: str, k: int) -> int:
         """ue(k): Exp-Golomb of order ``k``.  Spec: ISO/IEC 15938-17, descriptors."""
         begin = self.position
+        # Nearly every code is short and lies in the next 64 bits; the rest goes step by step.
+        left = self._end - begin
+        if left >= _WINDOW_BITS:
+            first = begin >> 3
+            word = int.from_bytes(self._data[first : first + 9], "big")
+            window = word >> (_WINDOW_BITS - _SHORT_CODE - (begin & 7)) & _SHORT_MASK
+            zeros = _SHORT_CODE - window.bit_length()
+            length = 2 * zeros + 1 + k
+            if window and length <= _SHORT_CODE:
+                self.position = begin + length
+                return (
+                    (window >> (_SHORT_CODE - length))
+                    - (1 << zeros + k)
+                    + (((1 << zeros) - 1) << k)
+                )
         zeros = self._leading_zeros(element)
         self.position = begin + zeros + 1
         try:

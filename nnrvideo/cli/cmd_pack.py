@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nnrvideo.cli.args import add_common, add_json, add_overwrite, check_output
+from nnrvideo.cli.coding import add_coding, coding_settings, load_tensors
 from nnrvideo.cli.exits import Exit, UsageError
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs
 from nnrvideo.files import write_bytes
 from nnrvideo.limits import Limits
-from nnrvideo.tensors import TensorSet
 
 if TYPE_CHECKING:
-    from nnrvideo.model import Network, TopologyForm
+    from nnrvideo.model import TopologyForm
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,45 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", dest="output", metavar="OUT.nnc", type=Path, required=True, help="NNC bitstream"
     )
-    coding = parser.add_argument_group("coding")
-    coding.add_argument(
-        "--qp",
-        type=int,
-        default=-38,
-        metavar="N",
-        help="quantisation parameter of weights: smaller is finer and bigger; with density 2 "
-        "every 4 steps halve the step size (default: %(default)s)",
-    )
-    coding.add_argument(
-        "--nonweight-qp",
-        type=int,
-        default=-75,
-        metavar="N",
-        help="the same for tensors of one dimension, such as biases (default: %(default)s)",
-    )
-    coding.add_argument(
-        "--qp-density",
-        type=int,
-        default=2,
-        choices=range(8),
-        metavar="N",
-        help="2^N values of the QP for a factor of two in step size (default: %(default)s)",
-    )
-    coding.add_argument(
-        "--dq",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="dependent (trellis-coded) quantisation (default: on)",
-    )
+    coding = add_coding(parser)
     coding.add_argument(
         "--lossless", action="store_true", help="keep every weight and its type, bit for bit"
     )
     coding.add_argument(
-        "--unary-length-minus1",
-        type=int,
-        default=10,
-        metavar="N",
-        help="cabac_unary_length_minus1, 0 to 255 (default: %(default)s)",
+        "--blocks",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a bias travels in the unit of its weight (default: on)",
     )
     coding.add_argument(
         "--topology",
@@ -82,22 +52,20 @@ def execute(options: argparse.Namespace) -> int:
     from nnrvideo.metrics import weight_error
 
     output = check_output(options.output, overwrite=options.overwrite)
-    settings = nnc.EncodeSettings(
-        qp=options.qp,
-        nonweight_qp=options.nonweight_qp,
-        qp_density=options.qp_density,
-        dependent_quantisation=options.dq,
-        lossless=options.lossless,
-        cabac_unary_length_minus1=options.unary_length_minus1,
-    )
-    network, tensors = _load(options.input, lossless=options.lossless)
+    settings = coding_settings(options, lossless=options.lossless)
+    network, tensors = load_tensors(options.input, finite=not options.lossless)
     topology = options.topology or ("none" if network is None else "onnx")
     if network is None and topology != "none":
         raise UsageError(f"{options.input} has no graph, so --topology {topology} is impossible")
     packed = (
         nnc.encode(tensors, settings)
         if network is None
-        else model.pack(network, settings, topology=cast("TopologyForm", topology))
+        else model.pack(
+            network,
+            settings,
+            topology=cast("TopologyForm", topology),
+            blocks=options.blocks,
+        )
     )
     write_bytes(output, packed, overwrite=options.overwrite)
 
@@ -133,16 +101,3 @@ def execute(options: argparse.Namespace) -> int:
             },
         )
     return Exit.OK
-
-
-def _load(path: Path, *, lossless: bool) -> tuple[Network | None, TensorSet]:
-    from nnrvideo import model
-
-    limits = Limits.offline()
-    if path.suffix.lower() == ".npz":
-        return None, model.load_npz(path, limits=limits)
-    if path.suffix.lower() == ".onnx":
-        network = model.load_onnx(path, limits=limits)
-        model.check(network, limits=limits, finite=not lossless)
-        return network, network.tensors
-    raise UsageError(f"{path}: the suffix must be .onnx or .npz")

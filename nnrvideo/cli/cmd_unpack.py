@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from nnrvideo.cli.args import add_common, add_overwrite, check_output
+from nnrvideo.cli.cmd_diff import load_received
 from nnrvideo.cli.exits import Exit, UsageError
 from nnrvideo.files import OutputFile, write_bytes
 from nnrvideo.limits import Limits
@@ -23,6 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="network: .onnx (needs a topology in the stream) or .npz (weights only)",
     )
+    parser.add_argument(
+        "--base",
+        metavar="BASE",
+        type=Path,
+        action="append",
+        default=[],
+        help="IN is an update of this network (.nnc, .onnx, .npz); repeat for updates in between",
+    )
     add_overwrite(parser)
     add_common(parser)
 
@@ -35,13 +44,21 @@ def execute(options: argparse.Namespace) -> int:
     suffix = output.suffix.lower()
     if suffix not in (".onnx", ".npz"):
         raise UsageError(f"{output}: the suffix must be .onnx or .npz")
-    unpacked = model.unpack(options.input.read_bytes(), limits=Limits.offline())
+    if options.base:
+        received = load_received([*options.base, options.input])
+        network, tensors = received.network, received.tensors
+    else:
+        unpacked = model.unpack(options.input.read_bytes(), limits=Limits.offline())
+        network, tensors = unpacked.network, unpacked.tensors
+        if suffix == ".onnx":
+            network = unpacked.require_network()
     if suffix == ".onnx":
-        write_bytes(output, unpacked.require_network().to_onnx(), overwrite=options.overwrite)
+        if network is None:
+            raise UsageError(f"{options.base[0]} has no graph, so {output} must be .npz")
+        write_bytes(output, network.to_onnx(), overwrite=options.overwrite)
     else:
         with OutputFile(output, overwrite=options.overwrite) as file:
-            model.save_npz(unpacked.tensors, file.temporary)
+            model.save_npz(tensors, file.temporary)
     if not options.quiet:
-        tensors = unpacked.tensors
         print(f"{output}: {len(tensors)} tensors, {tensors.parameters} parameters")
     return Exit.OK

@@ -19,6 +19,7 @@ from nnrvideo.errors import NnrVideoError
 VERBS = {
     "pack": "compress a network: ONNX or npz -> NNC (.nnc)",
     "unpack": "decompress a network: NNC -> ONNX or npz",
+    "diff": "code what turns one network into another, as an NNC update",
     "embed": "put a network into a video by stream copy (no re-encoding)",
     "probe": "show which networks travel in a video, where, and how big they are",
     "extract": "write the networks of a video to files",
@@ -36,6 +37,7 @@ examples:
   nnrvideo enhance -i coded.mp4 -f y4m - | mpv -              watch it
   nnrvideo compare -r in.mp4 -i coded.mp4 --png crop.png      is it any better?
   nnrvideo pack net.onnx -o net.nnc --qp -32                  your own network
+  nnrvideo diff net.nnc tuned.onnx -o update.nnc --qp -28     what fine-tuning changed
   nnrvideo embed -i in.mp4 -n net.nnc out.mp4                 into an existing file
 
 "nnrvideo VERB --help" explains the options of a verb.

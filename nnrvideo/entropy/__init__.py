@@ -11,6 +11,7 @@ from nnrvideo.entropy.quant import (
     dependent_quantise,
     dequantise,
     expand_levels,
+    quantise,
     step_size,
     uniform_quantise,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "encoder",
     "estimate_bits",
     "expand_levels",
+    "quantise",
     "search_init_indices",
     "step_size",
     "uniform_quantise",

@@ -13,6 +13,8 @@ from nnrvideo.entropy._engine import ContextBank
 from nnrvideo.entropy._payload import signalled_contexts
 from nnrvideo.entropy.spec import MAX_BYPASS_BITS, MAX_LEVEL, TensorChoices, TensorSpec
 
+_MAX_COUNTS = 256
+
 
 class _Unused:
     """A context that is only counted."""
@@ -24,10 +26,28 @@ class _Unused:
         """Counted contexts have no state."""
 
 
+_counts: dict[tuple[object, ...], int] = {}
+
+
 def count_signalled(spec: TensorSpec, *, history: bool) -> int:
     """Number of initialisation indices a tensor transmits. Spec: spec/nnc.md §9.1."""
-    bank = ContextBank(spec.unary_length, _Unused)
-    return sum(flag for _, flag in signalled_contexts(bank, spec, history=history))
+    key = (
+        spec.unary_length,
+        spec.dq_flag,
+        spec.binarisation_codebook_size,
+        spec.codebook_zero_offset,
+        spec.reference is not None,
+        spec.remainder_contexts,
+        history,
+    )
+    found = _counts.get(key)
+    if found is None:
+        if len(_counts) >= _MAX_COUNTS:
+            _counts.clear()
+        bank = ContextBank(spec.unary_length, _Unused)
+        found = sum(flag for _, flag in signalled_contexts(bank, spec, history=history))
+        _counts[key] = found
+    return found
 
 
 def check_bypass_value(value: int, count: int, *, signed: bool) -> None:

@@ -139,11 +139,12 @@ class CabacEncoder:
 
 
 def search_init_indices(
-    levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices
+    levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices, stride: int
 ) -> tuple[int, ...]:
     """See :func:`nnrvideo.entropy.search.search_init_indices`."""
     levels = np.ascontiguousarray(levels)
-    return tuple(_native.search_init_indices(_core_spec(spec), levels, _core_choices(choices)))
+    found = _native.search_init_indices(_core_spec(spec), levels, _core_choices(choices), stride)
+    return tuple(found)
 
 
 def estimate_cost(levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices) -> int:
@@ -152,12 +153,23 @@ def estimate_cost(levels: npt.NDArray[np.int32], spec: TensorSpec, choices: Tens
     return _native.estimate_cost(_core_spec(spec), levels, _core_choices(choices))
 
 
-def trellis_search(
-    scaled: npt.NDArray[np.float32], lam: float, unary_length: int
+def quantise_tensor(
+    values: npt.NDArray[np.float32],
+    step: np.float32,
+    lam: float,
+    spec: TensorSpec,
+    choices: TensorChoices,
 ) -> npt.NDArray[np.int32]:
-    """See :func:`nnrvideo.entropy._trellis.search`."""
-    levels = np.empty(scaled.size, dtype=np.int32)
-    _native.trellis_search(np.ascontiguousarray(scaled), lam, unary_length, levels)
+    """See :func:`nnrvideo.entropy._trellis.quantise_tensor`."""
+    levels = np.empty((spec.rows, spec.cols), dtype=np.int32)
+    _native.quantise_tensor(
+        _core_spec(spec),
+        np.ascontiguousarray(values),
+        float(step),
+        lam,
+        _core_choices(choices),
+        levels,
+    )
     return levels
 
 

@@ -166,7 +166,7 @@ class TensorPayload(Generic[ContextT]):
             marked = marks[first:last].tolist() if marks is not None else None
             for column, level in enumerate(run):
                 k = contract(level, state) if spec.dq_flag else level
-                k = self._value(
+                k = self.value(
                     k,
                     state,
                     previous,
@@ -184,7 +184,7 @@ class TensorPayload(Generic[ContextT]):
         engine.check_position()
         return levels.reshape(spec.rows, cols)
 
-    def _value(self, k: int, state: int, previous: int, reference: int, marked: bool) -> int:
+    def value(self, k: int, state: int, previous: int, reference: int, marked: bool) -> int:
         """One value: significance, sign, greater-than flags, remainder. Spec: spec/nnc.md §9.2."""
         engine, bank = self.engine, self.bank
         code = engine.context_bin

@@ -19,12 +19,13 @@ from nnrvideo.entropy import _trellis
 from nnrvideo.entropy._payload import contract, expand
 from nnrvideo.entropy._scan import scan_positions
 from nnrvideo.entropy.backend import native
-from nnrvideo.entropy.spec import MAX_LEVEL, MAX_SCAN_ORDER, MAX_UNARY_LENGTH
+from nnrvideo.entropy.spec import MAX_LEVEL, TensorChoices, TensorSpec
 from nnrvideo.entropy.tables.contexts import DQ_NEXT
 from nnrvideo.errors import BitstreamError
 
 _MAX_STEP_EXPONENT: Final = 120
 _DEFAULT_UNARY_LENGTH: Final = 11
+_DEFAULT_CHOICES: Final = TensorChoices()
 
 
 def step_size(qp: int, qp_density: int) -> np.float32:
@@ -91,6 +92,51 @@ def dequantise(levels: npt.NDArray[np.int32], step: np.float32 | float) -> npt.N
     return levels.astype(np.float32) * np.float32(step)
 
 
+def quantise(
+    values: npt.NDArray[np.float32],
+    step: np.float32 | float,
+    spec: TensorSpec,
+    choices: TensorChoices = _DEFAULT_CHOICES,
+    *,
+    lam: float = 0.0,
+) -> npt.NDArray[np.int32]:
+    """Levels of small distortion and rate, found for exactly the payload they will be coded in.
+
+    With ``spec.dq_flag`` the cheapest path of the eight-state trellis, else one decision for each
+    value. Rates come from contexts that start as ``choices`` says and follow what is decided,
+    temporal and history contexts included.
+
+    Args:
+        values: (rows, cols) float32, finite.
+        step: quantisation step, > 0.
+        spec: what the payload syntax depends on; without codebook.
+        choices: initialisation, skipped rows, which become 0, and history flag.
+        lam: weight of the rate; 0 minimises the squared error alone, 1 is right at high rates.
+
+    Returns:
+        (rows, cols) int32 levels, expanded ones with ``dq_flag``, ready for ``Encoder.tensor``
+        with the same ``spec`` and skipped rows.
+
+    Raises:
+        ValueError: a value is not finite, a level exceeds 31 bits, an argument is out of range.
+
+    Spec: spec/nnc.md §6.1, §13.2, §13.3.
+    """
+    if values.shape != (spec.rows, spec.cols) or values.dtype != np.float32:
+        raise ValueError(
+            f"values are {values.dtype}{values.shape}, expected float32{(spec.rows, spec.cols)}"
+        )
+    if not (lam >= 0.0 and math.isfinite(lam)):
+        raise ValueError(f"lam {lam} is not a finite number >= 0")
+    if not (step > 0 and math.isfinite(step)):
+        raise ValueError(f"step {step} is not a finite number > 0")
+    if spec.codebook_size:
+        raise ValueError("a codebook has no evenly spaced levels")
+    search = _trellis.quantise_tensor if native is None else native.quantise_tensor
+    levels: npt.NDArray[np.int32] = search(values, np.float32(step), lam, spec, choices)
+    return levels
+
+
 def dependent_quantise(
     values: npt.NDArray[np.float32],
     step: np.float32 | float,
@@ -98,7 +144,7 @@ def dependent_quantise(
     scan_order: int = 0,
     unary_length: int = _DEFAULT_UNARY_LENGTH,
 ) -> npt.NDArray[np.int32]:
-    """Levels of the cheapest path through the eight-state trellis.
+    """Levels of the cheapest path through the eight-state trellis, for a tensor of its own.
 
     Args:
         values: (rows, cols) float32, finite.
@@ -117,18 +163,16 @@ def dependent_quantise(
     """
     if values.ndim != 2:
         raise ValueError(f"values have {values.ndim} dimensions, expected 2")
-    if not 0 <= scan_order <= MAX_SCAN_ORDER or not 1 <= unary_length <= MAX_UNARY_LENGTH:
-        raise ValueError("scan_order or unary_length is out of range")
-    if not (lam >= 0.0 and math.isfinite(lam)):
-        raise ValueError(f"lam {lam} is not a finite number >= 0")
-    order = _scan(values.shape, scan_order)
-    # A true quotient: the reciprocal's rounding error shows where levels are large.
-    scaled = _scaled(values, step, exact=True).ravel()[order]
-    _checked_levels(np.abs(scaled.astype(np.float64)) + 4.0)  # candidates reach above the value
-    search = _trellis.search if native is None else native.trellis_search
-    levels = np.empty(values.size, dtype=np.int32)
-    levels[order] = search(scaled, lam, unary_length)
-    return levels.reshape(values.shape)
+    rows, cols = values.shape
+    spec = TensorSpec(
+        rows,
+        cols,
+        general_profile_idc=1,
+        unary_length=unary_length,
+        dq_flag=True,
+        scan_order=scan_order,
+    )
+    return quantise(values, step, spec, lam=lam)
 
 
 def expand_levels(coded: npt.NDArray[np.int32], scan_order: int = 0) -> npt.NDArray[np.int32]:
@@ -190,16 +234,12 @@ def _scan(shape: tuple[int, ...], scan_order: int) -> npt.NDArray[np.int64]:
     return scan_positions(rows, cols, blocks)
 
 
-def _scaled(
-    values: npt.NDArray[np.float32], step: np.float32 | float, *, exact: bool = False
-) -> npt.NDArray[np.float32]:
+def _scaled(values: npt.NDArray[np.float32], step: np.float32 | float) -> npt.NDArray[np.float32]:
     if values.dtype != np.float32:
         raise ValueError(f"values are {values.dtype}, expected float32")
     if not (step > 0 and math.isfinite(step)):
         raise ValueError(f"step {step} is not a finite number > 0")
     with np.errstate(over="ignore", invalid="ignore"):
-        if exact:
-            return values / np.float32(step)
         return values * (np.float32(1) / np.float32(step))
 
 

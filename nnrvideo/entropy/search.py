@@ -14,26 +14,18 @@ import numpy.typing as npt
 from nnrvideo.entropy._checks import check_encodable
 from nnrvideo.entropy._engine import Context, ContextBank
 from nnrvideo.entropy._payload import TensorPayload, signalled_contexts
+from nnrvideo.entropy._rates import bin_cost
 from nnrvideo.entropy.backend import native
 from nnrvideo.entropy.spec import TensorChoices, TensorSpec
 from nnrvideo.entropy.tables.contexts import (
     COST_UNIT,
     DQ_EVEN_PERIOD,
     INIT_INDICES,
-    LESS_PROBABLE_COST,
-    MORE_PROBABLE_COST,
 )
 
 _DEFAULT_CHOICES = TensorChoices()
 _SIGNALLING_COST: Final = 3 * COST_UNIT
 """Penalty of an index other than 0: the three bits that name it."""
-
-
-def bin_cost(total: int, bin_: int) -> int:
-    """Estimated cost of a bin in 1/32768 bit, from the context's sum. Spec: spec/nnc.md §8."""
-    confidence = total >> 3 if total >= 0 else -(total >> 3)
-    table = MORE_PROBABLE_COST if bin_ == (total >= 0) else LESS_PROBABLE_COST
-    return table[confidence]
 
 
 class _Trials:
@@ -64,10 +56,17 @@ class _Trials:
 
 
 class _SearchEngine:
-    """Runs a tensor's bins through the trials of their contexts."""
+    """Runs the bins of one segment in every ``stride`` through the trials of their contexts."""
+
+    def __init__(self, stride: int) -> None:
+        self._stride = stride
+        self._segment = 0
+        self._active = True
 
     def context_bin(self, context: _Trials, bin_: int) -> int:
         """Charges the bin to every trial."""
+        if not self._active:
+            return bin_
         for index, trial in enumerate(context.contexts):
             context.costs[index] += bin_cost(16 * trial.a + trial.b, bin_)
             trial.adapt(bin_)
@@ -81,7 +80,9 @@ class _SearchEngine:
         """Has no cost."""
 
     def check_position(self) -> None:
-        """There is no position."""
+        """Begins a segment."""
+        self._active = self._segment % self._stride == 0
+        self._segment += 1
 
 
 class _CostEngine:
@@ -109,7 +110,11 @@ class _CostEngine:
 
 
 def search_init_indices(
-    levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices = _DEFAULT_CHOICES
+    levels: npt.NDArray[np.int32],
+    spec: TensorSpec,
+    choices: TensorChoices = _DEFAULT_CHOICES,
+    *,
+    stride: int = 1,
 ) -> tuple[int, ...]:
     """Finds the initialisation index of each context that codes the tensor cheapest.
 
@@ -120,27 +125,30 @@ def search_init_indices(
         levels: (rows, cols) int32, as for ``Encoder.tensor``.
         spec: what the payload syntax depends on.
         choices: row skip and history flags to search under; its indices are ignored.
+        stride: one row segment in so many is looked at; saves time on large tensors.
 
     Returns:
         One index 0...8 for each signalled context, in transmission order.
 
     Raises:
-        ValueError: the levels cannot be coded so.
+        ValueError: the levels cannot be coded so, or ``stride`` is below 1.
 
     Spec: spec/nnc.md §13.4.
     """
     check_encodable(levels, spec, choices)
+    if stride < 1:
+        raise ValueError(f"stride {stride} is not 1 or more")
     if native is not None:
-        return tuple(native.search_init_indices(levels, spec, choices))
-    return _search_reference(levels, spec, choices)
+        return tuple(native.search_init_indices(levels, spec, choices, stride))
+    return _search_reference(levels, spec, choices, stride)
 
 
 def _search_reference(
-    levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices
+    levels: npt.NDArray[np.int32], spec: TensorSpec, choices: TensorChoices, stride: int = 1
 ) -> tuple[int, ...]:
     bank = ContextBank(spec.unary_length, _Trials)
     unindexed = TensorChoices((), choices.row_skip_flags, choices.hist_dep_sig_prob_enabled_flag)
-    TensorPayload(_SearchEngine(), spec, bank, levels, unindexed).code()
+    TensorPayload(_SearchEngine(stride), spec, bank, levels, unindexed).code()
     history = choices.hist_dep_sig_prob_enabled_flag
     return tuple(
         context.best()

@@ -157,7 +157,8 @@ class TensorChoices:
     hist_dep_sig_prob_enabled_flag: bool = False
 
     def __post_init__(self) -> None:
-        if not all(0 <= index < INIT_INDICES for index in self.init_indices):
+        indices = self.init_indices
+        if indices and not 0 <= min(indices) <= max(indices) < INIT_INDICES:
             raise ValueError(f"a context initialisation index is not in 0...{INIT_INDICES - 1}")
 
 

@@ -25,6 +25,7 @@ from nnrvideo.model.package import (
 from nnrvideo.model.prepare import Prepared, prepare
 from nnrvideo.model.shapes import Inference, infer_shapes
 from nnrvideo.model.topology import Network, Topology
+from nnrvideo.model.update import Received, apply_update, diff, model_id, receive
 
 __all__ = [
     "ALLOWED_OPERATORS",
@@ -34,21 +35,26 @@ __all__ = [
     "IoContract",
     "Network",
     "Prepared",
+    "Received",
     "TensorDeclaration",
     "Topology",
     "TopologyForm",
     "Unpacked",
+    "apply_update",
     "check",
     "check_against_nnpfc",
     "contract_from_nnpfc",
+    "diff",
     "infer_contract",
     "infer_shapes",
     "load_npz",
     "load_onnx",
     "measure",
+    "model_id",
     "num_parameters_idc",
     "pack",
     "prepare",
+    "receive",
     "save_npz",
     "save_onnx",
     "stored_bytes",

@@ -9,6 +9,7 @@ whether the operators are welcome and what they cost is :mod:`nnrvideo.model.che
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, final
@@ -16,7 +17,8 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper
 
 from nnrvideo.errors import ModelError
@@ -177,9 +179,47 @@ def parse_model(data: bytes, *, limit: str, limits: Limits) -> onnx.ModelProto:
         model.ParseFromString(data)
     except (DecodeError, RuntimeError, ValueError) as error:
         raise ModelError(f"not an ONNX model: {error}") from error
+    try:
+        _require_text(model)
+    except UnicodeDecodeError as error:
+        raise ModelError(f"a name in the ONNX graph is not UTF-8: {error}") from error
     if not model.HasField("graph"):
         raise ModelError("not an ONNX model: there is no graph in it")
     return model
+
+
+def _require_text(message: Any) -> None:
+    """Refuses strings that are not UTF-8, anywhere in a message.
+
+    ONNX is proto2, whose parser takes any bytes for a string.  What such a field is when it is
+    read depends on the backend of protobuf: some raise, others give ``bytes`` in place of ``str``.
+
+    Raises:
+        UnicodeDecodeError: A string is not UTF-8.
+    """
+    texts, parts = _text_fields(message.DESCRIPTOR)
+    for name in texts:
+        value = getattr(message, name)
+        for entry in (value,) if isinstance(value, str | bytes) else value:
+            if isinstance(entry, bytes):
+                entry.decode("utf-8")
+    for name in parts:
+        value = getattr(message, name)
+        if not isinstance(value, Message):
+            for part in value:
+                _require_text(part)
+        elif message.HasField(name):
+            _require_text(value)
+
+
+@functools.cache
+def _text_fields(descriptor: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the fields of a message that are strings, and of those that are messages."""
+    strings, messages = FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE
+    return (
+        tuple(entry.name for entry in descriptor.fields if entry.type == strings),
+        tuple(entry.name for entry in descriptor.fields if entry.type == messages),
+    )
 
 
 def read_graph(

@@ -21,6 +21,7 @@ import numpy as np
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
 from nnrvideo.model import element_types
+from nnrvideo.model.blocks import find_blocks
 from nnrvideo.model.element_types import BFLOAT16, INT4, is_packed
 from nnrvideo.model.exact import carriers, patterns_of
 from nnrvideo.model.graph import Array
@@ -64,7 +65,11 @@ class Unpacked:
 
 
 def pack(
-    network: Network, settings: EncodeSettings | None = None, *, topology: TopologyForm = "onnx"
+    network: Network,
+    settings: EncodeSettings | None = None,
+    *,
+    topology: TopologyForm = "onnx",
+    blocks: bool = True,
 ) -> bytes:
     """Codes a network as one NNC bitstream.
 
@@ -78,6 +83,7 @@ def pack(
             decoders that take every topology for text, such as NNCodec, read the tensors, which
             then go as numbers wherever NNC has such numbers; ``"none"`` leaves the graph out.
             Types without a code point of NNC then go as wider ones, or not at all if lossless.
+        blocks: Send a bias in the unit of its weight, which is shorter.
 
     Returns:
         The bitstream.
@@ -104,7 +110,8 @@ def pack(
         plain=topology == "text",
         graph=payload is not None,
     )
-    return encode(arrays, settings, topology=payload, per_tensor=own)
+    together = find_blocks(network.graph) if blocks else []
+    return encode(arrays, settings, topology=payload, blocks=together, per_tensor=own)
 
 
 def unpack(

@@ -33,6 +33,7 @@ _UINT8: Final = np.dtype(np.uint8)
 _BYTES: Final = (np.dtype(np.int8), _UINT8)
 
 _N_BITS: Final = (2, 4, 8)
+_N_BITS_INPUTS: Final = 6
 _N_BITS_ATTRIBUTES: Final = frozenset({"K", "N", "accuracy_level", "bits", "block_size"})
 
 
@@ -146,8 +147,8 @@ def _bytes(inputs: Inputs, index: int) -> Value:
 
 
 def _matmul_n_bits(node: Node, inputs: Inputs, _opset: int) -> list[Value]:
-    if not node.attributes.keys() <= _N_BITS_ATTRIBUTES:
-        raise ShapeError(f"the attributes {sorted(node.attributes)}")
+    if not node.attributes.keys() <= _N_BITS_ATTRIBUTES or len(inputs) > _N_BITS_INPUTS:
+        raise ShapeError(f"{len(inputs)} inputs and the attributes {sorted(node.attributes)}")
     k, n, block = (node.integer(name, 0) for name in ("K", "N", "block_size"))
     bits = node.integer("bits", 4)
     if min(k, n) < 1 or bits not in _N_BITS or block < 16 or block & (block - 1):

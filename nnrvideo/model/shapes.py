@@ -10,14 +10,20 @@ than the limits, before anything of that size exists.  The rules for single oper
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
+
+import numpy as np
+from onnx import defs
 
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
+from nnrvideo.model.element_types import ELEMENT_TYPES
 from nnrvideo.model.graph import Graph, Node, Port
+from nnrvideo.model.operators import DOMAINS
 from nnrvideo.model.shape_inputs import ShapeError
 from nnrvideo.model.shape_quantised import products_per_output
 from nnrvideo.model.shape_rules import RULES
@@ -25,6 +31,10 @@ from nnrvideo.model.shape_values import evaluate
 from nnrvideo.model.value import MAX_KNOWN, Shape, Value
 
 _MAX_RANK: Final = 8
+_TYPE_NAMES: Final = {  # as schemas call them
+    dtype: {"float32": "float", "float64": "double"}.get(dtype.name, dtype.name)
+    for dtype in ELEMENT_TYPES.values()
+}
 
 
 @final
@@ -77,6 +87,8 @@ def infer_shapes(graph: Graph, inputs: Mapping[str, Shape], *, limits: Limits) -
         try:
             if rule is None:
                 raise ShapeError("this operator is not accepted")  # noqa: TRY301
+            if node.op_type not in DOMAINS:  # their rules know more than a schema would
+                _require_signature(node, given, graph.opset)
             results = rule(node, given, graph.opset)
             if len(results) < len(node.outputs):
                 raise ShapeError(  # noqa: TRY301
@@ -135,6 +147,33 @@ def multiply_accumulates(node: Node, inputs: Sequence[Value | None], output: Val
             return output.elements * first.shape[-1]
         case _:
             return output.elements * products_per_output(node, inputs)
+
+
+def _require_signature(node: Node, inputs: Sequence[Value | None], opset: int) -> None:
+    """Compares the number of inputs and their types with the operator's schema.
+
+    The rules, and the values computed beside them, take both for right.
+    """
+    fewest, most, accepted = _signature(node.op_type, opset)
+    if not fewest <= len(inputs) <= most:
+        raise ShapeError(f"{len(inputs)} inputs, wanted {fewest} to {most}")
+    for index, value in enumerate(inputs):
+        # The last one of the schema stands for all that follow, as in Concat.
+        if value is not None and value.dtype not in accepted[min(index, len(accepted) - 1)]:
+            raise ShapeError(f"input {index} of type {value.dtype}")
+
+
+@functools.cache  # bounded: operators and their versions are few
+def _signature(op_type: str, opset: int) -> tuple[int, int, tuple[frozenset[np.dtype[Any]], ...]]:
+    """Fewest and most inputs of an operator, and for each the types that it may have."""
+    if not defs.has(op_type, opset):
+        raise ShapeError(f"operator set {opset} has no such operator")
+    schema = defs.get_schema(op_type, opset)
+    accepted = tuple(
+        frozenset(dtype for dtype, name in _TYPE_NAMES.items() if f"tensor({name})" in formal.types)
+        for formal in schema.inputs
+    )
+    return schema.min_input, schema.max_input, accepted
 
 
 def _require_bounded(value: Value, limits: Limits) -> None:

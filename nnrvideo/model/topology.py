@@ -54,11 +54,7 @@ class Topology:
         """
         limits = limits or Limits.desktop()
         model = parse_model(data, limit="max_topology_bytes", limits=limits)
-        try:
-            graph = read_graph(model, limits=limits)
-        except UnicodeDecodeError as error:
-            raise ModelError(f"a name in the ONNX graph is not UTF-8: {error}") from error
-        return cls.from_graph(graph)
+        return cls.from_graph(read_graph(model, limits=limits))
 
     @classmethod
     def from_graph(cls, graph: Graph) -> Self:

@@ -270,26 +270,28 @@ NB_MODULE(_native, m) {
 
     m.def("max_init_indices", &nnrcore::max_init_indices, "unary_length"_a);
 
-    m.def("search_init_indices", [](const Spec& spec, const Levels& levels, const Choices& choices) {
+    m.def("search_init_indices", [](const Spec& spec, const Levels& levels, const Choices& choices,
+                                    std::int64_t stride) {
         std::vector<std::uint8_t> indices;
         {
             nb::gil_scoped_release released;
-            indices = nnrcore::search_init_indices(spec.core, span(levels), choices.core);
+            indices = nnrcore::search_init_indices(spec.core, span(levels), choices.core, stride);
         }
         return nb::bytes(indices.data(), indices.size());
-    }, "spec"_a, nb::arg("levels").noconvert(), "choices"_a);
+    }, "spec"_a, nb::arg("levels").noconvert(), "choices"_a, "stride"_a);
 
     m.def("estimate_cost", [](const Spec& spec, const Levels& levels, const Choices& choices) {
         nb::gil_scoped_release released;
         return nnrcore::estimate_cost(spec.core, span(levels), choices.core);
     }, "spec"_a, nb::arg("levels").noconvert(), "choices"_a);
 
-    m.def("trellis_search", [](const Array<const float, 1>& scaled, double lambda,
-                               int unary_length, Array<std::int32_t, 1> levels) {
+    m.def("quantise_tensor", [](const Spec& spec, const Array<const float, 2>& values, float step,
+                                double lambda, const Choices& choices,
+                                Array<std::int32_t, 2> levels) {
         nb::gil_scoped_release released;
-        nnrcore::trellis_search(scaled.data(), scaled.size(), lambda, unary_length, levels.data(),
-                                levels.size());
-    }, nb::arg("scaled").noconvert(), "lambda_"_a, "unary_length"_a, nb::arg("levels").noconvert());
+        nnrcore::quantise_tensor(spec.core, span(values), step, lambda, choices.core, span(levels));
+    }, "spec"_a, nb::arg("values").noconvert(), "step"_a, "lambda_"_a, "choices"_a,
+       nb::arg("levels").noconvert());
 
     m.def("less_probable_cost", [] { return table(nnrcore::cost_tables().less_probable); });
     m.def("more_probable_cost", [] { return table(nnrcore::cost_tables().more_probable); });

@@ -2,7 +2,10 @@
 """NNC: the compressed representation of neural networks, ISO/IEC 15938-17, both editions."""
 
 from nnrvideo.nnc.codec import Decoded, decode, recode
+from nnrvideo.nnc.difference import ParentIds, encode_update
+from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.encoder import encode
+from nnrvideo.nnc.layers import encode_layers, split_layers
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.stream import NEED_DATA, NeedData, NncReader, parse_units, write_units
 from nnrvideo.nnc.topology import TopologyPayload
@@ -36,9 +39,11 @@ __all__ = [
     "NncReader",
     "NodeId",
     "OpaqueUnit",
+    "ParentIds",
     "ParentNode",
     "Quantization",
     "QuantizationUnit",
+    "Role",
     "StartUnit",
     "TopologyPayload",
     "TopologyUnit",
@@ -46,7 +51,10 @@ __all__ = [
     "UnitHeader",
     "decode",
     "encode",
+    "encode_layers",
+    "encode_update",
     "parse_units",
     "recode",
+    "split_layers",
     "write_units",
 ]

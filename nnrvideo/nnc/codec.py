@@ -7,19 +7,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
-from nnrvideo.errors import BitstreamError, UnsupportedFeatureError
+from nnrvideo.errors import BitstreamError, NnrVideoError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
 from nnrvideo.nnc.constants import PayloadType
 from nnrvideo.nnc.context import SyntaxContext
 from nnrvideo.nnc.elements import Element, elements_of
+from nnrvideo.nnc.parallel import run_all
 from nnrvideo.nnc.payload import (
     CodedTensor,
     PayloadContext,
@@ -34,13 +35,16 @@ from nnrvideo.nnc.reconstruct import (
     convert,
     reconstruct_tensor,
 )
-from nnrvideo.nnc.stream import describe, located, parse_units, write_units
+from nnrvideo.nnc.stream import located, parse_units, write_units
 from nnrvideo.nnc.topology import TopologyPayload, unpack_topology
-from nnrvideo.nnc.units import DataUnit, TopologyUnit, Unit
+from nnrvideo.nnc.units import DataUnit, ModelParameterSet, TopologyUnit, Unit
 from nnrvideo.nnc.update import DecoderState
 from nnrvideo.tensors import TensorSet
 
 Array = npt.NDArray[Any]
+
+_PARALLEL_BYTES: Final = 1 << 15
+"""Of payload; below, threads cost more than they save."""
 
 
 @final
@@ -72,6 +76,12 @@ class Decoded:
     nncodec1: bool
     _known_dimensions: Mapping[str, tuple[int, ...]] = field(repr=False)
 
+    @property
+    def base_model_id(self) -> str | None:
+        """What the sender says the values are relative to."""
+        found = [unit for unit in self.units if isinstance(unit, ModelParameterSet)]
+        return found[-1].base_model_id if found else None
+
     def network_tensors(self) -> TensorSet:
         """Tensors of the network itself: local scales applied, factors multiplied.
 
@@ -82,7 +92,11 @@ class Decoded:
 
 
 def decode(
-    data: bytes, *, state: DecoderState | None = None, limits: Limits | None = None
+    data: bytes,
+    *,
+    state: DecoderState | None = None,
+    limits: Limits | None = None,
+    threads: int | None = None,
 ) -> Decoded:
     """Decodes a bitstream of either edition.
 
@@ -90,6 +104,7 @@ def decode(
         data: The whole bitstream.
         state: Memory of a receiver of a sequence of bitstreams; changed only on success.
         limits: Bounds; those of a desktop if absent.
+        threads: Units decoded at a time; None: one for each core.  The result is the same.
 
     Returns:
         Tensors, levels and everything needed to write the bitstream again.
@@ -104,13 +119,13 @@ def decode(
     units = tuple(parse_units(data, limits, dimensions=state.dimensions))
     _check_totals(units, limits)
     try:
-        return _decode_units(units, state, limits, nncodec1=False)
+        return _decode_units(units, state, limits, threads, nncodec1=False)
     except BitstreamError:
         if _first_edition(units):
             # Nothing in a stream tells the two flavours of the first edition apart, and a single
             # codeword may pass in the wrong one; only the stream as a whole decides.
             try:
-                return _decode_units(units, state, limits, nncodec1=True)
+                return _decode_units(units, state, limits, threads, nncodec1=True)
             except BitstreamError:
                 pass
         raise
@@ -151,7 +166,7 @@ def _check_totals(units: Sequence[Unit], limits: Limits) -> None:
     tensors = elements = 0
     for index, unit in enumerate(units):
         if isinstance(unit, DataUnit):
-            with located(describe(index, unit.header), 8 * unit.payload_offset):
+            with located(index, unit.header, 8 * unit.payload_offset):
                 for element in elements_of(unit, limits):
                     tensors += 1
                     elements += math.prod(element.shape)
@@ -159,10 +174,80 @@ def _check_totals(units: Sequence[Unit], limits: Limits) -> None:
                 limits.require("max_total_elements", elements, "elements of the bitstream")
 
 
+@final
+class _Ahead:
+    """Codewords decoded ahead by other threads, where no unit depends on one before it.
+
+    What fails there is left for the walk through the units to meet again, in order and with its
+    place.
+    """
+
+    def __init__(self, units: Sequence[Unit], threads: int | None) -> None:
+        coded = [
+            unit
+            for unit in units
+            if isinstance(unit, DataUnit)
+            and unit.nnr_compressed_data_unit_payload_type != PayloadType.NNR_PT_RAW_FLOAT
+        ]
+        names = [name for unit in coded for name in unit.topology_elem_ids]
+        large = sum(len(unit.payload) for unit in coded) >= _PARALLEL_BYTES
+        self._wanted = large and threads != 1 and len(coded) > 1 and len(set(names)) == len(names)
+        self._threads = threads
+        self._found: dict[int, tuple[CodedTensor, ...]] = {}
+
+    def run(
+        self,
+        units: Sequence[Unit],
+        known: Mapping[str, tuple[int, ...]],
+        decode_one: Callable[[DataUnit, SyntaxContext], tuple[CodedTensor, ...]],
+    ) -> None:
+        """Decodes all units that can be, if that is worth the threads."""
+        if not self._wanted:
+            return
+        context = SyntaxContext.after(known)
+        jobs: list[tuple[int, DataUnit, SyntaxContext]] = []
+        for index, unit in enumerate(units):
+            context.note(unit)
+            if isinstance(unit, DataUnit) and unit.header.partial_data_counter is None:
+                jobs.append((index, unit, replace(context)))
+
+        def attempt(job: tuple[int, DataUnit, SyntaxContext]) -> tuple[CodedTensor, ...] | None:
+            _, unit, around = job
+            if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
+                return None
+            try:
+                return decode_one(unit, around)
+            except NnrVideoError:
+                return None
+
+        results = run_all(attempt, jobs, self._threads, size=lambda job: len(job[1].payload))
+        for (index, _, _), found in zip(jobs, results, strict=True):
+            if found is not None:
+                self._found[index] = found
+
+    def get(self, index: int) -> tuple[CodedTensor, ...] | None:
+        """Tensors of a unit, if they are there already."""
+        return self._found.pop(index, None)
+
+
 def _decode_units(
-    units: tuple[Unit, ...], state: DecoderState, limits: Limits, *, nncodec1: bool
+    units: tuple[Unit, ...],
+    state: DecoderState,
+    limits: Limits,
+    threads: int | None,
+    *,
+    nncodec1: bool,
 ) -> Decoded:
     working = state.fork()
+
+    def decode_one(unit: DataUnit, context: SyntaxContext) -> tuple[CodedTensor, ...]:
+        around = PayloadContext(
+            context.general_profile_idc, context.quantization, working, nncodec1
+        )
+        return decode_codeword(unit, around, limits)
+
+    ahead = _Ahead(units, threads)
+    ahead.run(units, state.dimensions, decode_one)
     context = SyntaxContext.after(state.dimensions)
     tensors: dict[str, Array] = {}
     levels: dict[str, npt.NDArray[np.int32]] = {}
@@ -171,24 +256,25 @@ def _decode_units(
     topology: TopologyPayload | None = None
     for index, unit in enumerate(units):
         context.note(unit)
-        with located(describe(index, unit.header)):
+        with located(index, unit.header):
             _refuse_partial(unit)
             if isinstance(unit, TopologyUnit):
                 topology = unpack_topology(unit, limits) or topology
         if not isinstance(unit, DataUnit):
             continue
-        with located(describe(index, unit.header), 8 * unit.payload_offset):
+        with located(index, unit.header, 8 * unit.payload_offset):
+            working.check_parent(unit)
             if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
                 element, values = decode_raw_floats(unit, limits)
                 tensors[element.name] = convert(values, unit.nnr_decompressed_data_format)
                 levels.pop(element.name, None)
+                working.note_unit(unit, [])
                 coded.append(())
                 grouped.append((unit, (element,)))
                 continue
-            around = PayloadContext(
-                context.general_profile_idc, context.quantization, working, nncodec1
-            )
-            found = decode_codeword(unit, around, limits)
+            found = ahead.get(index)
+            if found is None:
+                found = decode_one(unit, context)
             density = 0 if context.quantization is None else context.quantization.qp_density
             for tensor in found:
                 values = reconstruct_tensor(tensor, density)

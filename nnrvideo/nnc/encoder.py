@@ -1,63 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """``encode``: tensors to a bitstream.
 
-Every choice that costs nothing to a decoder is made by size: the initial states of the contexts,
-whether rows of zeros get flags.  Nothing wraps: what cannot be coded is refused by name.
+Every choice that costs nothing to a decoder is made by size.  Nothing wraps: what cannot be coded
+is refused by name.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from nnrvideo.entropy import (
-    EntryPoint,
-    TensorChoices,
-    TensorSpec,
-    choose_row_skip_flags,
-    dependent_quantise,
-    search_init_indices,
-    step_size,
-    uniform_quantise,
-)
-from nnrvideo.nnc.constants import PayloadType
-from nnrvideo.nnc.elements import Element, Role
+from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.exact import is_single, to_single
-from nnrvideo.nnc.payload import (
-    MAX_STEP_EXPONENT,
-    CodedTensor,
-    encode_codeword,
-    qp_delta_range,
-)
+from nnrvideo.nnc.quantisation import base_qp, quantisation_parameter
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.stream import write_units
 from nnrvideo.nnc.topology import TopologyPayload, pack_topology
-from nnrvideo.nnc.units import (
-    DataUnit,
-    ModelParameterSet,
-    NodeId,
-    Quantization,
-    StartUnit,
-    Unit,
-)
+from nnrvideo.nnc.unitcoder import UnitPlan, code_units
+from nnrvideo.nnc.units import ModelParameterSet, NodeId, Quantization, StartUnit, Unit
 
 Array = npt.NDArray[Any]
-Levels = npt.NDArray[np.int32]
 
-_log = logging.getLogger(__name__)
-
-_INT32_MAX = (1 << 31) - 1
-_MIN_BASE, _MAX_BASE = -4096, 4095  # i(13)
+_INT32_MAX: Final = (1 << 31) - 1
 
 # dtype -> nnr_decompressed_data_format; None where the payload type says it already.
-_FORMATS: dict[str, int | None] = {
+FORMATS: Final[dict[str, int | None]] = {
     "int32": None,
     "float32": None,
     "int8": 5,
@@ -73,9 +45,10 @@ def encode(
     settings: EncodeSettings | None = None,
     *,
     topology: TopologyPayload | None = None,
+    blocks: Sequence[Mapping[Role, str]] = (),
     per_tensor: Mapping[str, EncodeSettings] = MappingProxyType({}),
 ) -> bytes:
-    """Encodes tensors as a bitstream with one data unit for each.
+    """Encodes tensors as a bitstream with one data unit for each tensor or block.
 
     Args:
         tensors: Name to array of float32, float16, float64 (coded as binary32), int32, int16,
@@ -83,8 +56,11 @@ def encode(
             dimension of size 1.
         settings: Choices of the encoder.
         topology: Graph to carry along; without it the bitstream has no topology unit.
-        per_tensor: Settings of single tensors, for instance lossless ones among others; the
-            profile and ``qp_density`` are always those of ``settings``.
+        blocks: Tensors that belong together, names by role: a ``Role.WEIGHT`` of shape (d0, ...)
+            with companions of shape (d0,), all float32.  One unit carries them, which is shorter.
+            A lossless stream has none.
+        per_tensor: Settings of single tensors, for instance lossless ones among others; no block
+            has them.  The profile and ``qp_density`` are always those of ``settings``.
 
     Returns:
         The bitstream.  NNCodec 2.1.3 decodes it, unless the topology is binary.
@@ -92,17 +68,39 @@ def encode(
     Raises:
         ValueError: A dtype or value that NNC cannot carry: NaN and infinity unless lossless,
             integers over 31 bits, float64 that is not binary32 if lossless; a QP that no 6 + d
-            bits can carry; a name with a zero byte.
+            bits can carry; a name with a zero byte; a block whose tensors do not fit together.
     """
     settings = settings or EncodeSettings()
     own = {name: _own(per_tensor.get(name, settings), settings) for name in tensors}
-    arrays = {name: _checked(name, array, own[name]) for name, array in tensors.items()}
+    arrays = {name: checked_array(name, array, own[name]) for name, array in tensors.items()}
     qps = {
-        name: _quantisation_parameter(name, array, own[name])
+        name: quantisation_parameter(name, array, own[name])
         for name, array in arrays.items()
         if array.dtype == np.float32 and not own[name].lossless
     }
-    base = _base_qp(qps, settings)
+    base = base_qp(qps, settings)
+    blocks = [block for block in blocks if not per_tensor.keys() & set(block.values())]
+    grouped = {} if settings.lossless else grouped_by_weight(arrays, tensors, blocks)
+    companions = {name for block in grouped.values() for name in block.values()}
+    plans = []
+    for index, name in enumerate(arrays):
+        block = grouped.get(name, {Role.WEIGHT: name})
+        if name in companions and name not in grouped:
+            continue
+        plans.append(
+            UnitPlan(
+                {role: arrays[each] for role, each in block.items()},
+                block,
+                arrays[name].shape,
+                {role: qps[each] for role, each in block.items() if each in qps},
+                base,
+                NodeId(settings.device_id, index, 0)
+                if settings.node_ids and settings.profile == 1
+                else None,
+                FORMATS[np.asarray(tensors[name]).dtype.name],
+                settings=None if own[name] is settings else own[name],
+            )
+        )
     mps = ModelParameterSet(
         topology_carriage_flag=topology is not None,
         quantization=Quantization(settings.qp_density, base),
@@ -110,9 +108,7 @@ def encode(
     units: list[Unit] = [StartUnit(settings.profile), mps]
     if topology is not None:
         units.append(pack_topology(topology))
-    for index, (name, array) in enumerate(arrays.items()):
-        data_format = _FORMATS[np.asarray(tensors[name]).dtype.name]
-        units.append(_data_unit(name, array, index, qps.get(name), base, data_format, own[name]))
+    units.extend(code_units(plans, settings))
     return write_units(units)
 
 
@@ -123,10 +119,19 @@ def _own(chosen: EncodeSettings, settings: EncodeSettings) -> EncodeSettings:
     return replace(chosen, profile=settings.profile, qp_density=settings.qp_density)
 
 
-def _checked(name: str, array: Array, settings: EncodeSettings) -> Array:
-    """The tensor as int32 or float32, at least one-dimensional; or a refusal by name."""
+def checked_array(name: str, array: Array, settings: EncodeSettings) -> Array:
+    """The tensor as int32 or float32, at least one-dimensional.
+
+    Args:
+        name: Of the tensor, for messages.
+        array: As given to ``encode``.
+        settings: Choices of the encoder.
+
+    Raises:
+        ValueError: NNC cannot carry its type or a value.
+    """
     array = np.asarray(array)
-    if array.dtype.name not in _FORMATS:
+    if array.dtype.name not in FORMATS:
         msg = f"tensor {name!r}: NNC has no data type for {array.dtype}"
         raise ValueError(msg)
     array = np.atleast_1d(array)
@@ -146,135 +151,39 @@ def _checked(name: str, array: Array, settings: EncodeSettings) -> Array:
     return single
 
 
-# --- quantisation parameters --------------------------------------------------------------------
+def grouped_by_weight(
+    arrays: Mapping[str, Array], given: Mapping[str, Array], blocks: Sequence[Mapping[Role, str]]
+) -> dict[str, Mapping[Role, str]]:
+    """Blocks by the name of their weight, checked.
 
+    Args:
+        arrays: Tensors as they will be coded.
+        given: Tensors as the caller gave them.
+        blocks: Names by role.
 
-def _quantisation_parameter(name: str, array: Array, settings: EncodeSettings) -> int:
-    """QP asked for, raised where levels would need more than 31 bits."""
-    asked = settings.qp_of(name, array.ndim)
-    density = settings.qp_density
-    if abs(asked >> density) > MAX_STEP_EXPONENT:
-        msg = f"tensor {name!r}: QP {asked} at density {density} has no step size in float32"
-        raise ValueError(msg)
-    largest = float(np.abs(array).max()) if array.size else 0.0
-    qp = asked
-    # Two steps of margin: dependent quantisation may move a level away from the nearest.
-    while largest / float(step_size(qp, density)) > _INT32_MAX - 128:
-        qp += 1
-    if qp != asked:
-        _log.warning("tensor %r: QP raised from %d to %d, levels need 31 bits", name, asked, qp)
-    return qp
-
-
-def _base_qp(qps: Mapping[str, int], settings: EncodeSettings) -> int:
-    """mps_quantization_parameter: 0 if that reaches all QPs, else the nearest to 0 that does."""
-    if not qps:
-        return 0
-    low, high = min(qps.values()), max(qps.values())
-    low_delta, high_delta = qp_delta_range(settings.qp_density)
-    first, last = max(_MIN_BASE, high - high_delta), min(_MAX_BASE, low - low_delta)
-    if first > last:
-        msg = (
-            f"QPs from {low} to {high} do not fit the {high_delta - low_delta + 1} values that "
-            f"qp_density {settings.qp_density} can tell apart; raise the density"
-        )
-        raise ValueError(msg)
-    return min(max(0, first), last)
-
-
-# --- one tensor ---------------------------------------------------------------------------------
-
-
-def _data_unit(  # noqa: PLR0917
-    name: str,
-    array: Array,
-    index: int,
-    qp: int | None,
-    base: int,
-    data_format: int | None,
-    settings: EncodeSettings,
-) -> DataUnit:
-    node_id = None
-    if settings.node_ids and settings.profile == 1:
-        node_id = NodeId(settings.device_id, index, 0)
-    if array.dtype == np.float32 and settings.lossless:
-        return DataUnit(
-            PayloadType.NNR_PT_RAW_FLOAT,
-            (name,),
-            array.shape,
-            payload=array.astype("<f4", copy=False).tobytes(),
-            nnr_decompressed_data_format=data_format,
-            node_id=node_id,
-        )
-    # A block scan of a single row or column is coded row by row, so the header must say so.
-    rows, cols = array.shape[0], math.prod(array.shape[1:])
-    scan_order = settings.scan_order if rows > 1 and cols > 1 else 0
-    dq_flag = qp is not None and settings.dependent_quantisation
-    levels = array if qp is None else _quantise(array, qp, scan_order, settings)
-    spec = TensorSpec(
-        rows,
-        cols,
-        general_profile_idc=settings.profile,
-        unary_length=settings.cabac_unary_length_minus1 + 1,
-        dq_flag=dq_flag,
-        scan_order=scan_order,
-    )
-    element = Element(name, array.shape, Role.WEIGHT, None, scan_order)
-    delta = None if qp is None else qp - base
-    best = _cheapest(element, spec, levels, delta, settings)
-    return DataUnit(
-        PayloadType.NNR_PT_INT if qp is None else PayloadType.NNR_PT_FLOAT,
-        (name,),
-        array.shape,
-        payload=best.payload,
-        nnr_decompressed_data_format=data_format,
-        node_id=node_id,
-        dq_flag=dq_flag,
-        cabac_unary_length_minus1=settings.cabac_unary_length_minus1,
-        scan_order=scan_order,
-        entry_points=best.entry_points,
-    )
-
-
-def _quantise(array: Array, qp: int, scan_order: int, settings: EncodeSettings) -> Levels:
-    step = step_size(qp, settings.qp_density)
-    if not settings.dependent_quantisation:
-        return uniform_quantise(array, step)
-    matrix = array.reshape(array.shape[0], math.prod(array.shape[1:]))
-    levels = dependent_quantise(
-        matrix,
-        step,
-        lam=settings.rate_weight,
-        scan_order=scan_order,
-        unary_length=settings.cabac_unary_length_minus1 + 1,
-    )
-    return levels.reshape(array.shape)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Coded:
-    payload: bytes
-    entry_points: tuple[EntryPoint, ...]
-
-
-def _cheapest(
-    element: Element,
-    spec: TensorSpec,
-    levels: Levels,
-    qp_delta: int | None,
-    settings: EncodeSettings,
-) -> _Coded:
-    """Codes the tensor with each set of choices worth trying and keeps the shortest."""
-    matrix = levels.reshape(spec.rows, spec.cols)
-    flags = choose_row_skip_flags(matrix, spec) if settings.row_skipping else None
-    skips = [None] if flags is None else [None, flags]
-    trials = []
-    for skip in skips:
-        choices = TensorChoices(row_skip_flags=skip)
-        if settings.search:
-            indices = search_init_indices(matrix, spec, choices)
-            choices = TensorChoices(indices, skip)
-        tensor = CodedTensor(element, spec, levels, choices, qp_delta, None)
-        trials.append(_Coded(*encode_codeword([tensor], settings.qp_density)))
-    return min(trials, key=lambda trial: len(trial.payload))
+    Raises:
+        ValueError: A tensor is missing, in two blocks, of another type or of a wrong shape.
+    """
+    grouped: dict[str, Mapping[Role, str]] = {}
+    seen: set[str] = set()
+    for block in blocks:
+        weight = block.get(Role.WEIGHT)
+        if weight is None or len(block) < 2:
+            msg = f"a block needs a weight and a companion, not {dict(block)}"
+            raise ValueError(msg)
+        for role, name in block.items():
+            if name not in arrays:
+                msg = f"block of {weight!r}: there is no tensor {name!r}"
+                raise ValueError(msg)
+            if name in seen:
+                msg = f"tensor {name!r} is in two blocks"
+                raise ValueError(msg)
+            seen.add(name)
+            if np.asarray(given[name]).dtype != np.float32:
+                msg = f"block of {weight!r}: {name!r} is not float32"
+                raise ValueError(msg)
+            if role is not Role.WEIGHT and arrays[name].shape != arrays[weight].shape[:1]:
+                msg = f"block of {weight!r}: {name!r} is no vector of {arrays[weight].shape[0]}"
+                raise ValueError(msg)
+        grouped[weight] = dict(block)
+    return grouped

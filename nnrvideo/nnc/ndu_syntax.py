@@ -7,7 +7,6 @@ Spec: ISO/IEC 15938-17, nnr_compressed_data_unit_header().
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 from nnrvideo.bits import BitReader, BitWriter
@@ -61,45 +60,48 @@ def parse_data_unit(
     is_block = payload_type == PayloadType.NNR_PT_BLOCK
     if is_block and given.types & ParameterTypes.NNR_CPT_DC and codebook is not None:
         codebook_h = _parse_codebook(r, limits)
-    unit = DataUnit(
-        payload_type,
-        ids,
-        dimensions,
-        topology_elem_id_indices=indices,
-        multiple=multiple,
-        input_parameters_present_flag=has_input,
-        nnr_decompressed_data_format=data_format,
-        node_id=node_id,
-        parent=parent,
-        codebook=codebook,
-        codebook_h=codebook_h,
-        dq_flag=dq_flag,
-        tensor_dimensions_flag=given.dimensions is not None,
-        compressed_parameter_types=given.types,
-        decomposition_rank=given.rank,
-        g_number_of_rows=given.g_rows,
-        cabac_unary_length_minus1=given.unary_minus1,
-        header=header,
-    )
     shift = scan_order = 0
-    entry_points: tuple[EntryPoint, ...] = ()
     if len(dimensions) > 1:
         if context.general_profile_idc == 1:
             shift = r.uek("first_tensor_dimension_shift", 1)
         scan_order = r.u("scan_order", 4)
         if scan_order > 4:
             raise r.error("scan_order", f"scan order {scan_order} is not 0 to 4")
-        entry_points = _parse_entry_points(r, unit, scan_order)
+
+    def unit(
+        entry_points: tuple[EntryPoint, ...] = (), payload: bytes = b"", offset: int = 0
+    ) -> DataUnit:
+        return DataUnit(
+            payload_type,
+            ids,
+            dimensions,
+            payload=payload,
+            topology_elem_id_indices=indices,
+            multiple=multiple,
+            input_parameters_present_flag=has_input,
+            nnr_decompressed_data_format=data_format,
+            node_id=node_id,
+            parent=parent,
+            codebook=codebook,
+            codebook_h=codebook_h,
+            dq_flag=dq_flag,
+            tensor_dimensions_flag=given.dimensions is not None,
+            compressed_parameter_types=given.types,
+            decomposition_rank=given.rank,
+            g_number_of_rows=given.g_rows,
+            cabac_unary_length_minus1=given.unary_minus1,
+            first_tensor_dimension_shift=shift,
+            scan_order=scan_order,
+            entry_points=entry_points,
+            payload_offset=offset,
+            header=header,
+        )
+
+    # How many entry points there are depends on the unit itself.
+    entry_points = _parse_entry_points(r, unit(), scan_order) if scan_order else ()
     r.align_one()
     offset = r.position // 8
-    return replace(
-        unit,
-        first_tensor_dimension_shift=shift,
-        scan_order=scan_order,
-        entry_points=entry_points,
-        payload=r.rest(),
-        payload_offset=offset,
-    )
+    return unit(entry_points, r.rest(), offset)
 
 
 def write_data_unit(w: BitWriter, unit: DataUnit, context: SyntaxContext) -> None:

@@ -7,8 +7,7 @@ gets the same units.  A unit comes whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Final, final
 
@@ -37,26 +36,36 @@ class NeedData(Enum):
 NEED_DATA: Final = NeedData.NEED_DATA
 
 
-@contextmanager
-def located(where: str, first_bit: int = 0) -> Iterator[None]:
+@final
+class located:  # noqa: N801 - reads as the verb it stands for, like contextlib's own
     """Adds the unit, and the bit at which a part of it starts, to errors raised inside.
 
     Args:
-        where: The unit, as :func:`describe` names it.
+        index: Number of the unit.
+        header: Of the unit.
         first_bit: Bits from the start of the unit to where inner positions are counted from.
     """
-    try:
-        yield
-    except BitstreamError as error:
-        if error.bit is not None and error.unit is None:
-            error.bit += first_bit
-        error.at(unit=where, bit=first_bit)
-        raise
-    except (UnsupportedFeatureError, LimitExceededError) as error:
-        message = str(error)
-        joint = ", " if message.startswith("bit ") else ": "
-        error.args = (where + joint + message,)
-        raise
+
+    __slots__ = ("_first_bit", "_header", "_index")
+
+    def __init__(self, index: int, header: UnitHeader, first_bit: int = 0) -> None:
+        self._index = index
+        self._header = header
+        self._first_bit = first_bit
+
+    def __enter__(self) -> None:
+        """Nothing to set up: a place is described only when something has gone wrong there."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Puts the place into the error that passes."""
+        if isinstance(error, BitstreamError):
+            if error.bit is not None and error.unit is None:
+                error.bit += self._first_bit
+            error.at(unit=describe(self._index, self._header), bit=self._first_bit)
+        elif isinstance(error, UnsupportedFeatureError | LimitExceededError):
+            message = str(error)
+            joint = ", " if message.startswith("bit ") else ": "
+            error.args = (describe(self._index, self._header) + joint + message,)
 
 
 def describe(index: int, header: UnitHeader) -> str:
@@ -138,22 +147,21 @@ class NncReader:
 
     def _next(self) -> Unit | NeedData:
         head = bytes(self._buffer[self._start : self._start + 5])
-        where = f"NNC unit {self._count} (at byte {self._offset})"
         try:
             found = parse_unit_size(head)
         except BitstreamError as error:
-            raise error.at(unit=where) from None
+            raise error.at(unit=self._place()) from None
         if found is None:
             return NEED_DATA
         long_form, size = found
-        self._limits.require("max_unit_bytes", size, f"{where} in bytes")
+        if size > self._limits.max_unit_bytes:
+            self._limits.require("max_unit_bytes", size, f"{self._place()} in bytes")
         if len(self._buffer) - self._start < size:
             return NEED_DATA
         self._limits.require("max_units", self._count + 1, "NNR units")
         data = bytes(self._buffer[self._start : self._start + size])
         unit_type = head[4 if long_form else 2] >> _UNIT_TYPE_SHIFT
-        where = describe(self._count, UnitHeader(unit_type, offset=self._offset))
-        with located(where):
+        with located(self._count, UnitHeader(unit_type, offset=self._offset)):
             self._check_order(unit_type)
             unit = parse_unit(data, self._offset, self._context, self._limits)
         self._context.note(unit)
@@ -161,6 +169,9 @@ class NncReader:
         self._offset += size
         self._count += 1
         return unit
+
+    def _place(self) -> str:
+        return f"NNC unit {self._count} (at byte {self._offset})"
 
     def _check_order(self, unit_type: int) -> None:
         if unit_type == UnitType.NNR_STR:

@@ -8,13 +8,16 @@ receiver knows.  Spec: ISO/IEC 15938-17, incremental coding.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrvideo.errors import BitstreamError
+from nnrvideo.nnc.constants import ParentNodeIdType
 from nnrvideo.nnc.units import DataUnit, NodeId
 
 Levels = npt.NDArray[np.int32]
@@ -28,23 +31,42 @@ class DecoderState:
     as it was.
     """
 
-    __slots__ = ("_history", "_levels", "_nodes", "_shapes")
+    __slots__ = ("_history", "_levels", "_nodes", "_payloads", "_shapes")
 
     def __init__(self) -> None:
         self._levels: dict[str, Levels] = {}  # as decoded last, in the tensor's shape
         self._history: dict[str, npt.NDArray[np.uint8]] = {}  # 1 where an update was non-zero
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._nodes: dict[str, NodeId] = {}
+        self._payloads: dict[str, bytes] = {}  # of the last unit, as parents are named by hash
 
     @property
     def dimensions(self) -> Mapping[str, tuple[int, ...]]:
         """Shapes that may be left out from now on, by element id."""
         return self._shapes
 
-    def put_node_depth(self, name: str) -> int | None:
-        """Depth of the last node of a tensor, or ``None`` if none was received."""
-        node = self._nodes.get(name)
-        return None if node is None else node.put_node_depth
+    def node(self, name: str) -> NodeId | None:
+        """The last node of a tensor, or ``None`` if none was received."""
+        return self._nodes.get(name)
+
+    def levels(self, name: str, shape: tuple[int, ...]) -> Levels | None:
+        """Levels decoded last for a tensor, or ``None`` if there are none of this shape."""
+        levels = self._levels.get(name)
+        return levels if levels is not None and levels.shape == shape else None
+
+    def payload_sha(self, name: str, id_type: int) -> bytes | None:
+        """Hash of the payload of a tensor's last unit, or ``None`` if none was received.
+
+        Args:
+            name: Element id.
+            id_type: ``ParentNodeIdType``, one of the two hashes.
+        """
+        payload = self._payloads.get(name)
+        if payload is None:
+            return None
+        if id_type == ParentNodeIdType.ICNN_NDU_PL_SHA256:
+            return hashlib.sha256(payload).digest()
+        return hashlib.sha512(payload).digest()
 
     def fork(self) -> DecoderState:
         """A copy to work on while a bitstream may still fail.  Arrays are shared, never changed."""
@@ -58,6 +80,7 @@ class DecoderState:
         self._history = dict(other._history)
         self._shapes = dict(other._shapes)
         self._nodes = dict(other._nodes)
+        self._payloads = dict(other._payloads)
 
     def reference(self, name: str, shape: tuple[int, ...]) -> Levels:
         """Levels that temporal contexts look at.
@@ -65,9 +88,10 @@ class DecoderState:
         Raises:
             BitstreamError: The tensor was never received, or had another shape.
         """
-        levels = self._levels.get(name)
-        if levels is None or levels.shape != shape:
-            found = "none" if levels is None else f"one of shape {levels.shape}"
+        levels = self.levels(name, shape)
+        if levels is None:
+            other = self._levels.get(name)
+            found = "none" if other is None else f"one of shape {other.shape}"
             raise BitstreamError(
                 f"{name!r} of shape {shape} needs a reference tensor, there is {found}",
                 element="temporal_context_modeling_flag",
@@ -78,6 +102,23 @@ class DecoderState:
         """Map of where earlier updates were non-zero, or ``None`` if there is none that fits."""
         found = self._history.get(name)
         return found if found is not None and found.shape == shape else None
+
+    def check_parent(self, unit: DataUnit) -> None:
+        """Refuses a unit whose parent is named by hash and is not what was received last.
+
+        Raises:
+            BitstreamError: The parent is missing or another one.
+        """
+        parent = unit.parent
+        if parent is None or parent.parent_node_id_type == ParentNodeIdType.ICNN_NDU_ID:
+            return
+        name = unit.topology_elem_ids[0]
+        found = self.payload_sha(name, parent.parent_node_id_type)
+        if found != parent.parent_node_payload_sha:
+            what = "was never received" if found is None else "is another one"
+            raise BitstreamError(
+                f"the parent of {name!r} {what}", element="parent_node_payload_sha"
+            )
 
     def check_node(self, unit: DataUnit) -> None:
         """Refuses a unit with temporal contexts that does not follow the last one of its tensor.
@@ -105,11 +146,15 @@ class DecoderState:
             tensors: Name and levels, in the tensor's shape, of all that it carried as integers.
         """
         self._shapes[unit.topology_elem_ids[0]] = unit.tensor_dimensions
+        self._payloads[unit.topology_elem_ids[0]] = unit.payload
         for name, levels in tensors:
             self._levels[name] = levels
         node = node_of(unit)
         if node is not None:
-            self._nodes[unit.topology_elem_ids[0]] = node
+            # A base says 0, but is the first node below the root for what follows: NNCodec counts
+            # what it receives, from 1.
+            depth = max(1, node.put_node_depth)
+            self._nodes[unit.topology_elem_ids[0]] = replace(node, put_node_depth=depth)
 
     def note_update(self, levels: Mapping[str, Levels]) -> None:
         """Extends the history maps at the end of a bitstream with parent signalling."""

@@ -10,21 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
-from nnrvideo.errors import TensorMismatchError, UnsupportedFeatureError
+from nnrvideo.errors import ModelError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
-from nnrvideo.model import Network, check, check_against_nnpfc, measure, prepare, unpack
-from nnrvideo.model.element_types import is_floating, is_foreign
-from nnrvideo.model.exact import are_digits
-from nnrvideo.nnc import DecoderState
+from nnrvideo.model import Network, check, check_against_nnpfc, measure, prepare, receive
 from nnrvideo.picture import PictureFormat
 from nnrvideo.player import characteristics
 from nnrvideo.player.filter import LoadedNetwork
 from nnrvideo.runtime.base import InferenceBackend
 from nnrvideo.runtime.layout import FORMAT_INTEGER
 from nnrvideo.sei import MODE_PAYLOAD, MODE_URI, Nnpfc
-from nnrvideo.tensors import Array, TensorSet
 
 Resolver = Callable[[str, str], bytes | None]
 """Finds the NNC bitstream that a tag and a URI name; None if it cannot or will not."""
@@ -60,57 +54,16 @@ def decode_network(
 
     Spec: Rec. ITU-T H.274 (V4) clause 8.28.1.2, nnpfc_base_flag and nnpfc_mode_idc.
     """
-    state = DecoderState()
     data = _bitstream(base, resolver)
     limits.require("max_bitstream_bytes", len(data), "bytes of the network")
-    network = unpack(data, limits=limits, state=state).require_network()
-    if update is None:
-        return network
-    data = _bitstream(update, resolver)
-    limits.require("max_bitstream_bytes", len(data), "bytes of the update")
-    unpacked = unpack(data, limits=limits, state=state)
-    return apply_update(network, unpacked.tensors, differences=unpacked.decoded.is_update)
-
-
-def apply_update(network: Network, tensors: TensorSet, *, differences: bool) -> Network:
-    """A network with some of its tensors changed.
-
-    Args:
-        network: The base.
-        tensors: Changes by name; tensors that are not named stay.
-        differences: Values are added to the base's; otherwise they replace them.
-
-    Raises:
-        TensorMismatchError: A tensor is not part of the base, or has another shape there.
-    """
-    changed = dict(network.tensors)
-    violations = []
-    for name, value in tensors.items():
-        known = changed.get(name)
-        if known is None:
-            violations.append(f"tensor {name!r} is not part of the base")
-        elif value.size == known.size and known.shape in (value.shape, ()):
-            fitted = value.reshape(known.shape)
-            try:
-                new = _sum(known, fitted) if differences else fitted
-                changed[name] = new.astype(known.dtype, copy=False)
-            except (TypeError, ValueError) as error:
-                violations.append(f"tensor {name!r}: {error}")
-        elif not differences and are_digits(value, network.graph.externals[name]):
-            changed[name] = value  # the network puts them together
-        else:
-            shapes = f"{list(value.shape)}, {list(known.shape)} in the base"
-            violations.append(f"tensor {name!r} has the shape {shapes}")
-    if violations:
-        raise TensorMismatchError("the update does not fit its base", violations)
-    return network.with_tensors(TensorSet(changed))
-
-
-def _sum(known: Array, difference: Array) -> Array:
-    if is_foreign(known.dtype):  # NumPy adds such types to no others
-        known = known.astype(np.float32 if is_floating(known.dtype) else np.int32)
-    total: Array = np.add(known, difference)
-    return total
+    received = receive(data, limits=limits)
+    if update is not None:
+        data = _bitstream(update, resolver)
+        limits.require("max_bitstream_bytes", len(data), "bytes of the update")
+        received = receive(data, received, limits=limits)
+    if received.network is None:
+        raise ModelError("the NNC bitstream carries no topology; give the graph separately")
+    return received.network
 
 
 def load_network(

@@ -51,11 +51,12 @@ def to_nnc(trained: Trained, *, name: str = "sr2x_luma") -> bytes:
 
 
 def encode_settings(plan: QuantPlan) -> EncodeSettings:
-    """The encoder's settings that quantise as a plan does."""
+    """The encoder's settings that quantise as a plan does: by distortion alone."""
     return EncodeSettings(
         qp_density=plan.qp_density,
         qp_per_tensor=dict(plan.qp),
         dependent_quantisation=plan.dependent,
+        rate_weight=0.0,
     )
 
 

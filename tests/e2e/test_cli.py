@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from nnrvideo.cli.exits import Exit
 from nnrvideo.cli.main import main
 from nnrvideo.container import open_media
 from nnrvideo.data import base_network
@@ -389,3 +390,37 @@ def synthetic(path, codec, pixel_format):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+def test_diff_and_unpack_against_a_base(network, tmp_path, capsys):
+    """NEW comes back from BASE and the update; a second update goes on from the first."""
+    base = tmp_path / "base.npz"
+    assert main(["unpack", str(network), "-o", str(base), "-q"]) == 0
+    rng = np.random.default_rng(0)
+    with np.load(base) as archive:
+        tensors = {name: archive[name] for name in archive.files}
+    for number in (1, 2):
+        for name, value in tensors.items():
+            if value.ndim > 1:
+                tensors[name] = value + rng.normal(0, 0.01, value.shape).astype(np.float32)
+        np.savez(tmp_path / f"new{number}.npz", **tensors)
+    one, two = tmp_path / "one.nnc", tmp_path / "two.nnc"
+    coding = ["--qp", "-40", "-q"]
+    assert main(["diff", str(network), str(tmp_path / "new1.npz"), "-o", str(one), *coding]) == 0
+    again = ["diff", str(network), str(tmp_path / "new2.npz"), "--after", str(one), "-o", str(two)]
+    assert main([*again, "--json", "--parent", "sha256", *coding]) == 0
+    assert json.loads(capsys.readouterr().out)["max_abs_error"] < 0.01
+    out = tmp_path / "out.npz"
+    bases = ["--base", str(network), "--base", str(one)]
+    assert main(["unpack", str(two), "-o", str(out), *bases, "-q"]) == 0
+    with np.load(out) as archive:
+        for name, value in tensors.items():
+            np.testing.assert_allclose(archive[name], value, atol=0.01)
+    graph = tmp_path / "out.onnx"
+    assert main(["unpack", str(one), "-o", str(graph), "--base", str(network), "-q"]) == 0
+    onnx.checker.check_model(str(graph), full_check=True)
+    # Without the update in between, without a base, and onto the wrong one.
+    for given in (bases[:2], [], ["--base", str(tmp_path / "new1.npz")]):
+        command = ["unpack", str(two), "-o", str(tmp_path / "x.onnx"), *given]
+        assert main(command) == Exit.BAD_INPUT
+        assert not (tmp_path / "x.onnx").exists()

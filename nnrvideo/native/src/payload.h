@@ -260,7 +260,9 @@ private:
         }
     }
 
-    // One value (§9.2): significance, sign, greater-than flags, remainder.
+public:
+    // One value (§9.2): significance, sign, greater-than flags, remainder. Public for quantisers,
+    // which move contexts one decided value at a time.
     template <bool Neighbours, bool Bounded>
     std::int64_t value(Engine& engine, std::int64_t k, unsigned state, unsigned previous,
                        std::int64_t reference, bool marked) {
@@ -313,6 +315,7 @@ private:
         return negative ? -magnitude : magnitude;
     }
 
+private:
     std::int64_t remainder(Engine& engine, std::int64_t wanted, std::int64_t magnitude,
                            std::int64_t largest) {
         int width = 0;

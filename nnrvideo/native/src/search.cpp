@@ -31,11 +31,13 @@ struct Trials {
     }
 };
 
+// Charges the bins of one segment in every `stride`; the others only pass.
 struct SearchEngine {
     using ContextType = Trials;
     static constexpr bool kDecodes = false;
 
     unsigned context_bin(Trials& trials, unsigned bin) {
+        if (!active) return bin;
         for (std::size_t i = 0; i < trials.contexts.size(); ++i) {
             trials.costs[i] += trials.contexts[i].cost(bin, *tables);
             trials.contexts[i].adapt(bin);
@@ -43,12 +45,18 @@ struct SearchEngine {
         return bin;
     }
     std::uint32_t bypass_bits(int, std::uint32_t value) { return value; }
-    std::uint32_t enter_block_row() { return 0; }
-    void check_position() const {}
+    std::uint32_t enter_block_row() {
+        --segment;  // the check before a block row begins no segment
+        return 0;
+    }
+    void check_position() { active = segment++ % stride == 0; }
     std::int64_t position() const { return 0; }
     std::int64_t bit_position() const { return 0; }
 
     const CostTables* tables = &cost_tables();
+    std::int64_t stride = 1;
+    std::int64_t segment = 0;
+    bool active = true;
 };
 
 struct CostEngine {
@@ -77,13 +85,15 @@ struct CostEngine {
 
 std::vector<std::uint8_t> search_init_indices(const TensorSpec& spec,
                                               Span<const std::int32_t> levels,
-                                              const TensorChoices& choices) {
+                                              const TensorChoices& choices, std::int64_t stride) {
+    if (stride < 1) throw argument_error("stride is not 1 or more");
     TensorChoices unindexed = choices;
     unindexed.init_indices = {};
     detail::check_encodable(spec, levels, unindexed);
     ContextBank<Trials> bank(spec.unary_length);
     std::vector<detail::BlockRowStart> starts;
     SearchEngine engine;
+    engine.stride = stride;
     detail::TensorPayload<SearchEngine>(engine, spec, bank, starts).code(levels, unindexed, {});
     std::vector<std::uint8_t> indices;
     detail::for_each_initialised(bank, spec, choices.hist_dep_sig_prob_enabled_flag,

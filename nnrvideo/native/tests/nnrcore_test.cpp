@@ -91,13 +91,11 @@ void round_trips(std::mt19937& random) {
         const int spread = 1 << random() % 20;
         std::vector<std::int32_t> levels(spec.elements());
         if (spec.dq_flag) {
-            // Any path through the trellis will do; along the scan it is contiguous for vectors.
-            spec.cols = 1;
-            spec.rows = static_cast<std::int64_t>(levels.size());
             std::vector<float> values(levels.size());
             for (auto& value : values) value = static_cast<float>(random() % 1000) / 50.0f - 10.0f;
-            nnrcore::trellis_search(values.data(), values.size(), 0.0, spec.unary_length,
-                                    levels.data(), levels.size());
+            const double lambda = round % 2 ? 0.7 : 0.0;
+            nnrcore::quantise_tensor(spec, {values.data(), values.size()}, 1.0f, lambda, {},
+                                     {levels.data(), levels.size()});
         } else {
             for (auto& level : levels) {
                 level = random() % 3 ? 0 : static_cast<int>(random() % spread) - spread / 2;

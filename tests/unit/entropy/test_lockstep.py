@@ -4,7 +4,15 @@
 import numpy as np
 import pytest
 
-from nnrvideo.entropy import TensorChoices, TensorSpec, _reference, backend
+from nnrvideo.entropy import (
+    TensorChoices,
+    TensorSpec,
+    _reference,
+    backend,
+    estimate_bits,
+    search,
+    search_init_indices,
+)
 from nnrvideo.entropy.quant import contract_levels, expand_levels
 
 pytestmark = pytest.mark.skipif(backend.native is None, reason="the native core is not built")
@@ -96,3 +104,20 @@ def count(spec, levels, history):
 def test_contract_inverts_expand():
     values = np.random.default_rng(2).integers(-9, 10, (7, 11)).astype(np.int32)
     np.testing.assert_array_equal(contract_levels(expand_levels(values)), values)
+
+
+@pytest.mark.parametrize("scan_order", [0, 1])
+def test_sampled_search(scan_order):
+    """Both backends look at the same segments, and a sample finds nearly what all of it finds."""
+    levels = np.random.default_rng(2).integers(-4, 5, (200, 40)).astype(np.int32)
+    spec = TensorSpec(200, 40, 1, 6, scan_order=scan_order)
+    for stride in (1, 3, 7):
+        sampled = search_init_indices(levels, spec, stride=stride)
+        assert sampled == search._search_reference(levels, spec, TensorChoices(), stride)
+    everything = estimate_bits(levels, spec, TensorChoices(search_init_indices(levels, spec)))
+    assert estimate_bits(levels, spec, TensorChoices(sampled)) < 1.01 * everything
+
+
+def test_search_refuses_a_stride_of_nothing():
+    with pytest.raises(ValueError, match="stride"):
+        search_init_indices(np.zeros((1, 1), np.int32), TensorSpec(1, 1, 1, 6), stride=0)

@@ -221,8 +221,8 @@ def wrong_sizes(**wrong):
 
 BROKEN = {
     "zero_points": (broken_conv_zero, "zero point"),
-    "types": (broken_types, "wanted int8 or uint8"),
-    "bias": (broken_bias, "bias of float32"),
+    "types": (broken_types, "type float32"),
+    "bias": (broken_bias, "type float32"),
     "output_dtype": (broken_output_dtype, "output_dtype"),
     "g_idx": (with_g_idx, "g_idx"),
     "K": (wrong_sizes(K=48), "packed"),

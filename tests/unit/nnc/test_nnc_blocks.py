@@ -328,7 +328,7 @@ def test_a_sequence_needs_one_state():
         assert nnc.recode(decoded) == stream
     assert decoded.is_update
     assert decoded.coded[0][0].choices.hist_dep_sig_prob_enabled_flag
-    assert state.put_node_depth("w") == 3
+    assert state.node("w").put_node_depth == 3
     assert state.dimensions["w"] == (3, 4)
 
 
@@ -343,7 +343,7 @@ def test_a_lost_update_is_noticed_and_leaves_the_state_alone():
     nnc.decode(base, state=state)
     with pytest.raises(BitstreamError, match="does not follow"):
         nnc.decode(second, state=state)
-    assert state.put_node_depth("w") == 1
+    assert state.node("w").put_node_depth == 1
     nnc.decode(first, state=state)
     nnc.decode(second, state=state)
 

@@ -10,10 +10,10 @@
 namespace nnrcore {
 
 // The cheapest initialisation index of each signalled context, in transmission order. The indices
-// in `choices` are ignored.
+// in `choices` are ignored. Bins of one row segment in every `stride` are looked at.
 std::vector<std::uint8_t> search_init_indices(const TensorSpec& spec,
                                               Span<const std::int32_t> levels,
-                                              const TensorChoices& choices);
+                                              const TensorChoices& choices, std::int64_t stride = 1);
 
 // Estimated size of the payload in 1/32768 bit.
 std::int64_t estimate_cost(const TensorSpec& spec, Span<const std::int32_t> levels,

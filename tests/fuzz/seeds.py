@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the inputs that fuzzing starts from: ``seeds.py FOLDER`` fills ``FOLDER/<target>``.
+
+Native targets need none: their inputs have no syntax that a fuzzer would not find.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from nnrvideo.model import infer_contract, load_onnx, pack, to_nnpfc
+from nnrvideo.nnc import EncodeSettings, TopologyPayload, encode
+from nnrvideo.sei import (
+    Nnpfa,
+    UserDataRegisteredT35,
+    UserDataUnregistered,
+    message_of,
+    pack_records,
+    write_sei_rbsp,
+)
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from targets import NEXT
+
+FROZEN = Path(__file__).resolve().parents[1] / "conformance" / "data" / "nnc"
+
+
+def nnc() -> Iterator[bytes]:
+    """Streams of the encoder, and the frozen ones, which hold what it does not write."""
+    rng = np.random.default_rng(1)
+    tensors = {
+        "w": rng.normal(0, 0.1, (6, 4, 3, 3)).astype(np.float32),
+        "b": rng.normal(0, 0.1, 6).astype(np.float32),
+        "n": np.arange(-4, 5, dtype=np.int32).reshape(3, 3),
+    }
+    tensors["w"][2] = 0
+    for settings in (
+        EncodeSettings(),
+        EncodeSettings(profile=0, node_ids=False),
+        EncodeSettings(scan_order=1, dependent_quantisation=False, cabac_unary_length_minus1=0),
+        EncodeSettings(lossless=True),
+        EncodeSettings(search=False, rate_weight=0.1, qp=-20, qp_density=5),
+    ):
+        yield encode(tensors, settings)
+    yield encode(tensors, topology=TopologyPayload(data=b"graph"))
+    yield encode(tensors, topology=TopologyPayload(0, 0, b"text"))
+    for path in sorted(FROZEN.glob("*.nnc")):
+        yield path.read_bytes()
+    yield NEXT.join(path.read_bytes() for path in sorted(FROZEN.glob("sequence.*.nnc")))
+
+
+def networks() -> Iterator[bytes]:
+    """Small networks of several kinds."""
+    rng = np.random.default_rng(2)
+
+    def model(nodes, weights, dims=(1, 1, "h", "w"), opset=17) -> bytes:
+        graph = helper.make_graph(
+            [helper.make_node(*node[:3], **node[3]) for node in nodes],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(dims))],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(value, name) for name, value in weights.items()],
+        )
+        opsets = [helper.make_opsetid("", opset)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+    def weight(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    yield model(
+        [
+            ("Conv", ["x", "w", "b"], ["c"], {"pads": [1, 1, 1, 1]}),
+            ("Relu", ["c"], ["r"], {}),
+            ("DepthToSpace", ["r"], ["y"], {"blocksize": 2, "mode": "CRD"}),
+        ],
+        {"w": weight(4, 1, 3, 3), "b": weight(4)},
+    )
+    yield model(
+        [
+            ("Pad", ["x", "pads"], ["p"], {"mode": "reflect"}),
+            ("Conv", ["p", "w"], ["c"], {"dilations": [2, 2]}),
+            ("PRelu", ["c", "s"], ["q"], {}),
+            ("ConvTranspose", ["q", "t"], ["u"], {"strides": [2, 2]}),
+            ("Clip", ["u", "low", "high"], ["y"], {}),
+        ],
+        {
+            "pads": np.array([0, 0, 2, 2, 0, 0, 2, 2]),
+            "w": weight(3, 3, 3, 3),
+            "s": weight(3, 1, 1),
+            "t": weight(3, 3, 2, 2),
+            "low": np.float32(0),
+            "high": np.float32(1),
+        },
+        (1, 3, "h", "w"),
+    )
+    yield model(
+        [
+            ("Resize", ["x", "", "scales"], ["r"], {"mode": "linear"}),
+            ("Shape", ["r"], ["s"], {}),
+            ("Gather", ["s", "i"], ["g"], {}),
+            ("Slice", ["r", "from", "g", "i"], ["c"], {}),
+            ("Add", ["c", "bias"], ["y"], {}),
+        ],
+        {
+            "scales": np.array([1, 1, 2, 2], np.float32),
+            "i": np.array([2, 3]),
+            "from": np.array([0, 0]),
+            "bias": weight(1, 1, 1, 1),
+        },
+    )
+    yield model(
+        [
+            ("Reshape", ["x", "shape"], ["a"], {}),
+            ("Transpose", ["a"], ["t"], {"perm": [0, 3, 1, 2]}),
+            ("GlobalAveragePool", ["t"], ["m"], {}),
+            ("Mul", ["t", "m"], ["v"], {}),
+            ("ReduceMean", ["v"], ["e"], {"axes": [1], "keepdims": 1}),
+            ("Sigmoid", ["e"], ["y"], {}),
+        ],
+        {"shape": np.array([0, 0, -1, 4])},
+        (1, 2, 16, 16),
+    )
+
+
+def model() -> Iterator[bytes]:
+    """Each network as a file, and as the skeleton that travels in a stream."""
+    for data in networks():
+        yield data
+        yield load_onnx(data).topology.skeleton
+
+
+def sei() -> Iterator[bytes]:
+    """Messages alone and together; the first byte tells fuzz_sei which form follows."""
+    network = load_onnx(next(networks()))
+    base = to_nnpfc(infer_contract(network), None, nnpfc_id=7, payload=b"network")
+    update = replace(base, nnpfc_base_flag=False)
+    uri = replace(
+        base, nnpfc_mode_idc=1, nnpfc_tag_uri="tag:x", nnpfc_uri="https://x", nnpfc_payload_byte=b""
+    )
+    rate = replace(
+        base,
+        nnpfc_purpose=base.nnpfc_purpose | 0x08,
+        nnpfc_num_input_pics_minus1=1,
+        nnpfc_input_pic_filtering_flag=(True, False),
+        nnpfc_interpolated_pics=(2,),
+    )
+    payloads = [
+        base,
+        update,
+        uri,
+        rate,
+        Nnpfa.activate(7),
+        Nnpfa.cancel(7),
+        UserDataUnregistered(UUID(bytes=bytes(range(16))), b"words"),
+        UserDataRegisteredT35(0xB5, b"\0\x3c"),
+    ]
+    messages = []
+    for payload in payloads:
+        message = message_of(payload)
+        messages.append(message)
+        yield bytes([message.payload_type]) + message.payload
+    yield b"\0" + pack_records(messages)
+    yield b"\1" + write_sei_rbsp(messages)
+    stream = replace(base, nnpfc_payload_byte=pack(network))
+    yield b"\0" + pack_records([message_of(stream), message_of(Nnpfa.activate(7))])
+
+
+def main() -> None:
+    """Writes all seeds."""
+    for name, seeds in (("nnc", nnc), ("model", model), ("sei", sei)):
+        folder = Path(sys.argv[1]) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, data in enumerate(seeds()):
+            (folder / f"seed-{index:02}").write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
