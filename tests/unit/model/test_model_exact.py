@@ -14,12 +14,23 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from nnrvideo.errors import TensorMismatchError
-from nnrvideo.model import check, load_npz, load_onnx, measure, pack, save_npz, unpack
+from nnrvideo.model import (
+    check,
+    diff,
+    load_npz,
+    load_onnx,
+    measure,
+    pack,
+    receive,
+    save_npz,
+    unpack,
+)
 from nnrvideo.model.element_types import BFLOAT16, ELEMENT_TYPES, INT4, TYPE_CODES, UINT4
 from nnrvideo.model.exact import carriers, patterns_of, restore
 from nnrvideo.model.graph import TensorDeclaration
 from nnrvideo.nnc import DataUnit, EncodeSettings, decode, encode
 from nnrvideo.nnc.constants import PayloadType
+from nnrvideo.tensors import TensorSet
 
 LOSSLESS = EncodeSettings(lossless=True, search=False)
 RANDOM = np.random.default_rng(15938)
@@ -447,3 +458,27 @@ def test_signalling_nan_in_a_file(builder):
 def test_element_types_are_those_of_onnx():
     assert ELEMENT_TYPES == {code: helper.tensor_dtype_to_np_dtype(code) for code in ELEMENT_TYPES}
     assert np.dtype(ml_dtypes.bfloat16) == BFLOAT16
+
+
+@pytest.mark.parametrize("topology", ["onnx", "text"])
+def test_updates_go_on_from_every_form(builder, topology):
+    kinds = (np.uint8, np.uint16, np.int8, INT4, UINT4, BFLOAT16, np.float16)
+    b = builder(opset=21)
+    for index, dtype in enumerate(kinds):
+        b.node("Identity", b.constant(f"t{index}", normal(np.float32, 6, 40).astype(dtype)))
+    b.node("Identity", "x")
+    network = load_onnx(b.bytes())
+    base = receive(pack(network, LOSSLESS, topology=topology))
+    new = {}
+    for name, value in network.tensors.items():
+        moved = value.astype(np.float32)
+        moved[2] = 1
+        new[name] = moved.astype(value.dtype)
+    after = receive(diff(base, new, EncodeSettings(qp=-60)), base)
+    for name, value in new.items():
+        found = after.tensors[name]
+        assert found.dtype == value.dtype
+        error = np.abs(found.astype(np.float64) - value.astype(np.float64)).max()
+        assert error <= (0.01 if value.dtype in (BFLOAT16, np.float16) else 0), name
+    again = receive(pack(network.with_tensors(TensorSet(new)), LOSSLESS, topology="text"), base)
+    assert again.tensors.fingerprint() == TensorSet(new).fingerprint()
