@@ -57,11 +57,21 @@ class TensorSet(Mapping[str, Array]):
         """
         digest = hashlib.sha256()
         for name, array in self._arrays.items():
-            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            head = f"{name}\0{little.dtype.str}\0{array.shape}\0".encode()
+            kind, little = _little_endian(array)
+            head = f"{name}\0{kind}\0{array.shape}\0".encode()
             digest.update(len(head).to_bytes(8, "little") + head)
             digest.update(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
+
+
+def _little_endian(array: Array) -> tuple[str, Array]:
+    """What a type is called, and its bits in the order that counts."""
+    if array.dtype.kind == "V":  # not NumPy's own: bfloat16 and the like
+        return array.dtype.name, array.view(f"u{array.dtype.itemsize}").astype(
+            f"<u{array.dtype.itemsize}", copy=False
+        )
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return little.dtype.str, little
 
 
 def _frozen(name: str, value: npt.ArrayLike) -> Array:

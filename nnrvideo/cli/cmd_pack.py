@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     coding = add_coding(parser)
     coding.add_argument(
-        "--lossless", action="store_true", help="keep every weight bit for bit (raw floats)"
+        "--lossless", action="store_true", help="keep every weight and its type, bit for bit"
     )
     coding.add_argument(
         "--blocks",
@@ -53,7 +53,7 @@ def execute(options: argparse.Namespace) -> int:
 
     output = check_output(options.output, overwrite=options.overwrite)
     settings = coding_settings(options, lossless=options.lossless)
-    network, tensors = load_tensors(options.input)
+    network, tensors = load_tensors(options.input, finite=not options.lossless)
     topology = options.topology or ("none" if network is None else "onnx")
     if network is None and topology != "none":
         raise UsageError(f"{options.input} has no graph, so --topology {topology} is impossible")
@@ -70,8 +70,10 @@ def execute(options: argparse.Namespace) -> int:
     write_bytes(output, packed, overwrite=options.overwrite)
 
     # What a receiver will see, from the bytes that were written.
-    error = weight_error(tensors, nnc.decode(packed, limits=Limits.offline()).tensors)
-    original_bytes = sum(array.nbytes for array in tensors.values())
+    received = model.unpack(packed, limits=Limits.offline())
+    exact = received.tensors if network is None else network.with_tensors(received.tensors).tensors
+    error = weight_error(tensors, exact)
+    original_bytes = model.stored_bytes(tensors)
     facts = {
         "input": str(options.input),
         "output": str(output),

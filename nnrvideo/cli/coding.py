@@ -106,8 +106,12 @@ def coding_settings(options: argparse.Namespace, *, lossless: bool = False) -> E
         raise UsageError(str(error)) from error
 
 
-def load_tensors(path: Path) -> tuple[Network | None, TensorSet]:
+def load_tensors(path: Path, *, finite: bool = True) -> tuple[Network | None, TensorSet]:
     """Reads a network to be coded: ONNX, or weights alone from npz.
+
+    Args:
+        path: The file.
+        finite: Refuse a graph whose weights are infinite or not a number.
 
     Raises:
         UsageError: The suffix is neither.
@@ -120,6 +124,6 @@ def load_tensors(path: Path) -> tuple[Network | None, TensorSet]:
         return None, model.load_npz(path, limits=limits)
     if path.suffix.lower() == ".onnx":
         network = model.load_onnx(path, limits=limits)
-        model.check(network, limits=limits)
+        model.check(network, limits=limits, finite=finite)
         return network, network.tensors
     raise UsageError(f"{path}: the suffix must be .onnx or .npz")

@@ -23,7 +23,8 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
     units = nnc.parse_units(data, limits)
     unpacked = model.unpack(data, limits=limits)
     network = unpacked.network
-    tensors = unpacked.decoded.tensors
+    # As the graph declares them where there is one, else as they were transmitted.
+    tensors = unpacked.decoded.tensors if network is None else network.tensors
     facts = {
         "path": str(path),
         "bytes": len(data),

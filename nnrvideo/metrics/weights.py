@@ -21,6 +21,7 @@ class WeightError:
     snr_db: float | None  # signal to error over tensors of rank 2 and more; None: no error at all
 
 
+@np.errstate(invalid="ignore", over="ignore")  # signalling NaN and huge numbers are no errors here
 def weight_error(
     original: Mapping[str, npt.NDArray[Any]], coded: Mapping[str, npt.NDArray[Any]]
 ) -> WeightError:
@@ -57,7 +58,7 @@ def weight_error(
 def _energy(values: npt.NDArray[Any]) -> float:
     if values.ndim < 2:
         return 0.0
-    return float(np.square(np.nan_to_num(values.astype(np.float64))).sum())
+    return float(np.square(np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)).sum())
 
 
 def _same(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from nnrvideo.model.package import (
     load_npz,
     pack,
     save_npz,
+    stored_bytes,
     unpack,
 )
 from nnrvideo.model.prepare import Prepared, prepare
@@ -56,6 +57,7 @@ __all__ = [
     "receive",
     "save_npz",
     "save_onnx",
+    "stored_bytes",
     "to_nnpfc",
     "unpack",
 ]

@@ -17,8 +17,9 @@ from onnx import checker
 
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
+from nnrvideo.model.element_types import is_floating
 from nnrvideo.model.graph import Graph, Port, write_node
-from nnrvideo.model.operators import ALLOWED_OPERATORS
+from nnrvideo.model.operators import ALLOWED_OPERATORS, DOMAINS
 from nnrvideo.model.shapes import Inference, infer_shapes
 from nnrvideo.model.topology import Network
 from nnrvideo.model.value import Shape
@@ -34,6 +35,7 @@ def check(
     *,
     limits: Limits | None = None,
     input_shape: Shape | None = None,
+    finite: bool = True,
 ) -> Inference:
     """Refuses a network that is not acceptable.
 
@@ -42,6 +44,8 @@ def check(
         limits: Bounds; by default :meth:`Limits.desktop`.
         input_shape: The size to check the shapes for.  When it is not given, the first dimension
             counts as 1 where it is free, and the others as 256 or a little less.
+        finite: Refuse weights that are infinite or not a number.  A sender that keeps every bit
+            may let them pass; a player never.
 
     Returns:
         The shapes and costs at that size.
@@ -53,7 +57,7 @@ def check(
     violations = [
         *_operator_violations(network.graph),
         *_budget_violations(network, limits),
-        *_value_violations(network),
+        *(_value_violations(network) if finite else ()),
     ]
     inference: Inference | None = None
     try:
@@ -92,10 +96,10 @@ def _nominal_shape(port: Port, size: int) -> Shape:
 def _operator_violations(graph: Graph) -> Iterator[str]:
     context = checker.C.CheckerContext()
     context.ir_version = onnx.IR_VERSION
-    context.opset_imports = {"": graph.opset}
+    context.opset_imports = {"": graph.opset, **dict.fromkeys(DOMAINS.values(), 1)}
     known: dict[str, str] = {}
     for node in graph.nodes:
-        if node.op_type not in ALLOWED_OPERATORS:
+        if node.op_type not in ALLOWED_OPERATORS or node.domain != DOMAINS.get(node.op_type, ""):
             yield f"{node.label}: the operator {node.op_type} is not on the list"
             continue
         # Whether a kind of node fits its schema does not depend on its names; ask once for each.
@@ -137,5 +141,8 @@ def _budget_violations(network: Network, limits: Limits) -> Iterator[str]:
 def _value_violations(network: Network) -> Iterator[str]:
     """Infinite weights make pictures of NaN, and NaN has no defined sample value."""
     for name, tensor in network.tensors.items():
-        if tensor.dtype.kind == "f" and not np.all(np.isfinite(tensor)):
+        # NumPy warns of signalling NaN.
+        with np.errstate(invalid="ignore"):
+            acceptable = not is_floating(tensor.dtype) or bool(np.all(np.isfinite(tensor)))
+        if not acceptable:
             yield f"tensor {name!r} has values that are infinite or not a number"

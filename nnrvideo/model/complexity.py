@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
-
-import numpy as np
+from typing import Final, final
 
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
 from nnrvideo.model.contract import IoContract, infer_contract
+from nnrvideo.model.element_types import bits_of, is_floating
+from nnrvideo.model.quantised import values_per_byte
 from nnrvideo.model.shapes import infer_shapes
 from nnrvideo.model.topology import Network
 
@@ -106,16 +106,15 @@ def measure(
     inference = infer_shapes(network.graph, {network.graph.inputs[0].name: shape}, limits=limits)
     samples = contract.output_luma_samples(width, height)
     types = [tensor.dtype for tensor in network.tensors.values()]
+    packing = values_per_byte(network.graph)
     return Complexity(
         macs=inference.macs,
         luma_samples=samples,
-        parameters=network.tensors.parameters,
-        parameter_bits=max((dtype.itemsize * 8 for dtype in types), default=8),
-        total_bits=sum(tensor.nbytes * 8 for tensor in network.tensors.values()),
-        floating=any(_is_float(dtype) for dtype in types),
+        parameters=sum(
+            tensor.size * packing.get(name, 1) for name, tensor in network.tensors.items()
+        ),
+        parameter_bits=max((bits_of(dtype) for dtype in types), default=8),
+        total_bits=sum(tensor.size * bits_of(tensor.dtype) for tensor in network.tensors.values()),
+        floating=any(is_floating(dtype) for dtype in types),
         peak_bytes=inference.peak_bytes,
     )
-
-
-def _is_float(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "f"

@@ -23,7 +23,13 @@ from onnx import helper, numpy_helper
 
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
-from nnrvideo.model.operators import MAX_OPSET, MIN_OPSET
+from nnrvideo.model.element_types import (
+    ELEMENT_TYPES,
+    TYPE_CODES,
+    is_packed,
+    stored_bytes,
+)
+from nnrvideo.model.operators import DOMAINS, MAX_OPSET, MIN_OPSET
 
 Array = npt.NDArray[Any]
 AttributeValue = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array
@@ -38,20 +44,7 @@ _MAX_NAME: Final = 1024  # characters
 _MAX_LIST: Final = 256  # entries of a list attribute, inputs or outputs of a node
 _MAX_INLINE: Final = 65_536  # values of all constants that may stay inside a topology together
 _MAX_METADATA: Final = 64  # entries
-
-ELEMENT_TYPES: Final[dict[int, np.dtype[Any]]] = {
-    onnx.TensorProto.FLOAT: np.dtype(np.float32),
-    onnx.TensorProto.DOUBLE: np.dtype(np.float64),
-    onnx.TensorProto.FLOAT16: np.dtype(np.float16),
-    onnx.TensorProto.INT8: np.dtype(np.int8),
-    onnx.TensorProto.INT16: np.dtype(np.int16),
-    onnx.TensorProto.INT32: np.dtype(np.int32),
-    onnx.TensorProto.INT64: np.dtype(np.int64),
-    onnx.TensorProto.UINT8: np.dtype(np.uint8),
-    onnx.TensorProto.UINT16: np.dtype(np.uint16),
-    onnx.TensorProto.BOOL: np.dtype(np.bool_),
-}
-TYPE_CODES: Final = {dtype: code for code, dtype in ELEMENT_TYPES.items()}
+_IR_OF_INT4: Final = 10  # the first IR version that has types of four bits
 
 
 @final
@@ -86,12 +79,16 @@ class Port:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One operator; an omitted optional input is the empty string."""
+    """One operator; an omitted optional input is the empty string.
+
+    ``domain`` is empty for the operators of ``ai.onnx``.
+    """
 
     op_type: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    domain: str = ""
 
     @property
     def label(self) -> str:
@@ -149,6 +146,11 @@ class Graph:
     externals: Mapping[str, TensorDeclaration]
     metadata: Mapping[str, str]
     order: tuple[str, ...]
+
+    def types(self) -> set[np.dtype[Any]]:
+        """Types of all initialisers."""
+        constants = {value.dtype for value in self.constants.values()}
+        return constants | {declared.dtype for declared in self.externals.values()}
 
     def names(self) -> set[str]:
         """Every value name in the graph."""
@@ -294,7 +296,7 @@ class _Reader:
         )
 
     def _opset(self) -> int:
-        domains = {entry.domain for entry in self._model.opset_import}
+        domains = {entry.domain for entry in self._model.opset_import} - set(DOMAINS.values())
         versions = {
             entry.version for entry in self._model.opset_import if entry.domain in ("", "ai.onnx")
         }
@@ -380,11 +382,13 @@ class _Reader:
                 return None
             value = self._tensor_values(proto)
         else:
+            # Two values of four bits are one stored byte, or one entry of int32_data.
             stored = len(proto.raw_data) // declared.dtype.itemsize or _typed_values(proto)
-            if stored != declared.size:
+            packed = is_packed(declared.dtype)
+            if stored != (stored_bytes(declared.dtype, declared.size) if packed else declared.size):
                 self._violations.append(
-                    f"tensor {proto.name!r} has {stored} values for the shape "
-                    f"{list(declared.shape)}"
+                    f"tensor {proto.name!r} has {stored} {'pairs of ' * packed}values for the "
+                    f"shape {list(declared.shape)}"
                 )
                 return None
             if self._tensor_values is None:
@@ -395,7 +399,7 @@ class _Reader:
                     )
                     return None
             try:
-                value = numpy_helper.to_array(proto)
+                value = to_array(proto)
             except (ValueError, TypeError, RuntimeError) as error:
                 self._violations.append(f"tensor {proto.name!r} cannot be read: {error}")
                 return None
@@ -427,7 +431,8 @@ class _Reader:
 
     def _node(self, proto: onnx.NodeProto) -> Node | None:
         label = f"{proto.op_type[:64]} -> {proto.output[0][:64] if proto.output else '?'!r}"
-        if proto.domain not in ("", "ai.onnx"):
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        if domain != DOMAINS.get(proto.op_type, "") and domain:
             self._violations.append(f"{label}: custom domain {proto.domain[:64]!r}")
             return None
         if max(len(proto.input), len(proto.output)) > _MAX_LIST or not proto.output:
@@ -446,7 +451,7 @@ class _Reader:
             value = self._attribute(attribute, label)
             if value is not None:
                 attributes[attribute.name] = value
-        return Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes)
+        return Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes, domain)
 
     def _attribute(self, proto: onnx.AttributeProto, label: str) -> AttributeValue | None:
         kinds = onnx.AttributeProto
@@ -516,6 +521,17 @@ class _Reader:
                 self._violations.append(f"the output {port.name!r} is computed by no node")
 
 
+def to_array(proto: onnx.TensorProto) -> Array:
+    """Values of a tensor whose type is one of :data:`ELEMENT_TYPES`, bit for bit.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: The values do not fit the type or the shape.
+    """
+    value = numpy_helper.to_array(proto)
+    # The upper four bits of such a byte mean nothing; one value shall have one pattern.
+    return value.astype(np.int8).astype(value.dtype) if is_packed(value.dtype) else value
+
+
 def _typed_values(proto: onnx.TensorProto) -> int:
     """Number of values in the typed fields; float16 and small integers live in int32_data."""
     return max(
@@ -533,7 +549,8 @@ def write_model(graph: Graph, values: Mapping[str, Array] | None = None) -> onnx
 
     Args:
         graph: The graph.
-        values: Values of the external tensors; None marks them as travelling in the NNC stream.
+        values: Values of external tensors; those that are not there, or all if None, are marked
+            as travelling in the NNC stream.
 
     Returns:
         A model without documentation, node names, producer or inferred shapes.
@@ -542,7 +559,7 @@ def write_model(graph: Graph, values: Mapping[str, Array] | None = None) -> onnx
     for name in graph.order:
         if name in graph.constants:
             initializers.append(numpy_helper.from_array(graph.constants[name], name))
-        elif values is not None:
+        elif values is not None and name in values:
             initializers.append(numpy_helper.from_array(np.asarray(values[name]), name))
         else:
             initializers.append(_marked(graph.externals[name]))
@@ -556,7 +573,11 @@ def write_model(graph: Graph, values: Mapping[str, Array] | None = None) -> onnx
     opset = helper.make_opsetid("", graph.opset)
     # Initialisers that are no inputs and external data exist from IR version 4 on.
     ir_version = max(4, helper.find_min_ir_version_for([opset]))
-    model = helper.make_model(proto, opset_imports=[opset], ir_version=ir_version)
+    if any(is_packed(dtype) for dtype in graph.types()):
+        ir_version = max(ir_version, _IR_OF_INT4)
+    domains = sorted({node.domain for node in graph.nodes} - {""})
+    imports = [opset, *(helper.make_opsetid(domain, 1) for domain in domains)]
+    model = helper.make_model(proto, opset_imports=imports, ir_version=ir_version)
     if graph.metadata:
         helper.set_model_props(
             model, {METADATA_PREFIX + key: text for key, text in sorted(graph.metadata.items())}
@@ -571,7 +592,9 @@ def serialize(model: onnx.ModelProto) -> bytes:
 
 def write_node(node: Node) -> onnx.NodeProto:
     """One operator as ONNX writes it, without a name of its own."""
-    proto = helper.make_node(node.op_type, list(node.inputs), list(node.outputs))
+    proto = helper.make_node(
+        node.op_type, list(node.inputs), list(node.outputs), domain=node.domain or None
+    )
     for name, value in sorted(node.attributes.items()):
         if isinstance(value, np.ndarray):
             attribute = helper.make_attribute(name, numpy_helper.from_array(value))

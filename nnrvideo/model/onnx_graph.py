@@ -10,29 +10,33 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnx
 
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
+from nnrvideo.model.element_types import ELEMENT_TYPES, is_integer, is_packed, stored_bytes
 from nnrvideo.model.graph import (
-    ELEMENT_TYPES,
     Array,
     Graph,
     Node,
     TensorDeclaration,
     parse_model,
     read_graph,
+    to_array,
 )
 from nnrvideo.model.operators import STRUCTURAL_INPUTS
+from nnrvideo.model.quantised import quantiser_names
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.tensors import TensorSet
 
 _HOISTED_FROM: Final = 17  # values; smaller constants of an exporter are arithmetic, not weights
+_ZERO_POINTS_INSIDE: Final = 16_384  # values; a topology may hold four times as many
 _SMALL_INT64: Final = 1024  # values; shapes, axes and indices stay below
-_KEPT_TYPES: Final = frozenset({np.dtype(np.bool_), np.dtype(np.uint8), np.dtype(np.uint16)})
+_ARITHMETIC: Final = frozenset({np.dtype(np.bool_), np.dtype(np.int32), np.dtype(np.int64)})
+_SMALL_KEPT: Final = frozenset({np.dtype(np.bool_), np.dtype(np.uint8), np.dtype(np.uint16)})
 
 
 def load_onnx(source: str | os.PathLike[str] | bytes, *, limits: Limits | None = None) -> Network:
@@ -73,12 +77,17 @@ def save_onnx(network: Network, path: str | os.PathLike[str]) -> None:
 def network_from_graph(graph: Graph, *, limits: Limits) -> Network:
     """Parts a graph with all values inside into topology and weights."""
     graph = _hoist_constants(graph)
-    structural = _structural_names(graph)
+    structural, quantisers = _structural_names(graph), quantiser_names(graph)
     constants: dict[str, Array] = {}
     weights: dict[str, Array] = {}
+    room = _ZERO_POINTS_INSIDE
     for name in graph.order:
         value = graph.constants[name]
-        (constants if _stays_inside(name, value, structural) else weights)[name] = value
+        inside = value.size == 0 or name in structural or _is_small(value)
+        if name in quantisers and not inside:
+            inside = value.size == 1 or (value.size <= room and _is_uniform(value))
+            room -= value.size if inside else 0
+        (constants if inside else weights)[name] = value
     externals = {
         name: TensorDeclaration(name, value.dtype, value.shape) for name, value in weights.items()
     }
@@ -88,10 +97,19 @@ def network_from_graph(graph: Graph, *, limits: Limits) -> Network:
     return Network(topology, TensorSet(weights))
 
 
-def _stays_inside(name: str, value: Array, structural: frozenset[str]) -> bool:
-    if value.dtype in _KEPT_TYPES or value.size == 0 or name in structural:
-        return True
+def _is_small(value: Array) -> bool:
+    """True for the short lists of shape arithmetic; longer ones of these types are weights."""
+    if value.dtype in _SMALL_KEPT:
+        return value.size < _HOISTED_FROM
     return value.dtype == np.int64 and value.size <= _SMALL_INT64
+
+
+def _is_uniform(value: Array) -> bool:
+    """True for integers that are all the same, as the zero points of symmetric weights are.
+
+    Inside the topology deflate makes nothing of them; a data unit would be mostly header.
+    """
+    return is_integer(value.dtype) and bool((value == value.flat[0]).all())
 
 
 def _structural_names(graph: Graph) -> frozenset[str]:
@@ -111,7 +129,7 @@ def _hoist_constants(graph: Graph) -> Graph:
         value = node.attributes.get("value") if node.op_type == "Constant" else None
         if (
             isinstance(value, np.ndarray)
-            and value.dtype.kind == "f"
+            and value.dtype not in _ARITHMETIC
             and value.size >= _HOISTED_FROM
             and len(node.outputs) == 1
         ):
@@ -140,14 +158,22 @@ def _read_beside(tensor: onnx.TensorProto, folder: Path | None) -> Array:
     path = (root / location).resolve()
     if not location or not path.is_relative_to(root) or not path.is_file():
         raise ModelError(f"initialiser {tensor.name!r}: no data file {location!r} beside the model")
-    dtype: np.dtype[Any] = ELEMENT_TYPES[tensor.data_type].newbyteorder("<")
-    shape = tuple(tensor.dims)
-    count = int(np.prod(shape, dtype=object)) if shape else 1
+    declared = TensorDeclaration(
+        tensor.name, ELEMENT_TYPES[tensor.data_type], tuple(int(n) for n in tensor.dims)
+    )
+    needed = stored_bytes(declared.dtype, declared.size)
     try:
         offset = int(entries.get("offset", "0"))
-        value = np.fromfile(path, dtype, count, offset=offset)
+        data = np.fromfile(path, np.uint8, needed, offset=offset).tobytes()
+        if len(data) != needed:
+            raise ModelError(f"the data file {location!r} ends inside of {tensor.name!r}")
+        if is_packed(declared.dtype):
+            return to_array(
+                onnx.TensorProto(data_type=tensor.data_type, dims=declared.shape, raw_data=data)
+            )
     except (ValueError, OSError) as error:
         raise ModelError(f"initialiser {tensor.name!r} in {location!r}: {error}") from error
-    if value.size != count:
-        raise ModelError(f"the data file {location!r} ends inside of {tensor.name!r}")
-    return value.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    # Bits, not numbers, for the types that NumPy does not know have no byte order.
+    bits = np.frombuffer(data, f"<u{declared.dtype.itemsize}")
+    own = bits.astype(f"=u{declared.dtype.itemsize}", copy=False)
+    return own.view(declared.dtype).reshape(declared.shape)

@@ -3,9 +3,10 @@
 
 The list holds what filters for pictures are made of: convolutions, activations, element-wise
 arithmetic, resampling and re-ordering of samples, pooling for channel attention, quantised
-inference (QDQ), and the shape arithmetic that exporters write around these.  Left out on purpose:
-control flow and everything else with a subgraph, sequences and optionals, strings, random numbers,
-operators whose output *shape* depends on the values of pixels, and every custom domain.  A
+inference (QDQ and integer operators), and the shape arithmetic that exporters write around these.
+Left out on purpose: control flow and everything else with a subgraph, sequences and optionals,
+strings, random numbers, operators whose output *shape* depends on the values of pixels, and every
+custom domain but for one operator of onnxruntime, ``MatMulNBits`` (see :data:`DOMAINS`).  A
 network made of these operators touches no file, runs no code but onnxruntime's kernels, and has
 a cost that is known before it runs.
 """
@@ -44,12 +45,33 @@ UNARY: Final = frozenset(
     }
 )
 
+DOMAINS: Final = {"MatMulNBits": "com.microsoft"}
+"""Operators that are not of ``ai.onnx``: the one domain in which each is accepted.
+
+onnxruntime has MatMulNBits built in; weights of 2, 4 or 8 bits with a scale for each block have
+no other operator.
+"""
+
+QUANTISED: Final = frozenset(
+    {
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "MatMulInteger",
+        "MatMulNBits",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    }
+)
+
 BROADCASTING: Final = frozenset({"Add", "Div", "Max", "Min", "Mul", "PRelu", "Pow", "Sub"})
 
 ALLOWED_OPERATORS: Final = (
     CONVOLUTIONS
     | UNARY
     | BROADCASTING
+    | QUANTISED
     | {
         "AveragePool",
         "BatchNormalization",
@@ -59,14 +81,12 @@ ALLOWED_OPERATORS: Final = (
         "Constant",
         "ConstantOfShape",
         "DepthToSpace",
-        "DequantizeLinear",
         "Expand",
         "Flatten",
         "Gather",
         "GlobalAveragePool",
         "MaxPool",
         "Pad",
-        "QuantizeLinear",
         "ReduceMean",
         "Reshape",
         "Resize",
@@ -82,17 +102,15 @@ ALLOWED_OPERATORS: Final = (
 )
 
 # Inputs that say how an operator works rather than what it has learnt.  Such a constant stays
-# inside the topology, because it must arrive exactly: a resampling factor, a clipping bound or a
-# quantiser scale that went through a lossy code would make another network of it.
+# inside the topology, because it must arrive exactly: a resampling factor or a clipping bound
+# that went through a lossy code would make another network of it.
 STRUCTURAL_INPUTS: Final[dict[str, frozenset[int]]] = {
     "Clip": frozenset({1, 2}),
     "ConstantOfShape": frozenset({0}),
-    "DequantizeLinear": frozenset({1, 2}),
     "Expand": frozenset({1}),
     "Gather": frozenset({1}),
     "Pad": frozenset({1, 2, 3}),
     "Pow": frozenset({1}),
-    "QuantizeLinear": frozenset({1, 2}),
     "ReduceMean": frozenset({1}),
     "Reshape": frozenset({1}),
     "Resize": frozenset({1, 2, 3}),
@@ -101,4 +119,16 @@ STRUCTURAL_INPUTS: Final[dict[str, frozenset[int]]] = {
     "Squeeze": frozenset({1}),
     "Tile": frozenset({1}),
     "Unsqueeze": frozenset({1}),
+}
+
+# Scales and zero points.  They must arrive exactly, too: the integers mean nothing without them.
+# A single one stays inside the topology; more travel as tensors that are never quantised.
+QUANTISER_INPUTS: Final[dict[str, frozenset[int]]] = {
+    "ConvInteger": frozenset({2, 3}),
+    "DequantizeLinear": frozenset({1, 2}),
+    "MatMulInteger": frozenset({2, 3}),
+    "MatMulNBits": frozenset({2, 3}),
+    "QLinearConv": frozenset({1, 2, 4, 5, 6, 7}),
+    "QLinearMatMul": frozenset({1, 2, 4, 5, 6, 7}),
+    "QuantizeLinear": frozenset({1, 2}),
 }

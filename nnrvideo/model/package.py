@@ -20,8 +20,12 @@ import numpy as np
 
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
+from nnrvideo.model import element_types
 from nnrvideo.model.blocks import find_blocks
+from nnrvideo.model.element_types import BFLOAT16, INT4, is_packed
+from nnrvideo.model.exact import carriers, patterns_of
 from nnrvideo.model.graph import Array
+from nnrvideo.model.quantised import quantiser_names
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.nnc import Decoded, DecoderState, EncodeSettings, TopologyPayload, decode, encode
 from nnrvideo.nnc.constants import CompressionFormat, StorageFormat
@@ -69,19 +73,24 @@ def pack(
 ) -> bytes:
     """Codes a network as one NNC bitstream.
 
+    Integers are always exact.  So are the scales and zero points of a network that is quantised
+    already: nothing is quantised twice.
+
     Args:
         network: The network.
         settings: Choices of the encoder; its defaults when None.
         topology: How the graph travels.  ``"onnx"`` is what the standard intends; ``"text"`` lets
-            decoders that take every topology for text, such as NNCodec, read the tensors;
-            ``"none"`` leaves the graph out.
+            decoders that take every topology for text, such as NNCodec, read the tensors, which
+            then go as numbers wherever NNC has such numbers; ``"none"`` leaves the graph out.
+            Types without a code point of NNC then go as wider ones, or not at all if lossless.
         blocks: Send a bias in the unit of its weight, which is shorter.
 
     Returns:
         The bitstream.
 
     Raises:
-        ValueError: ``topology`` is none of these, or a tensor has a type that NNC cannot carry.
+        ValueError: ``topology`` is none of these, or a tensor has a type or a value that NNC
+            cannot carry; names it.
 
     Spec: ISO/IEC 15938-17 NNR_TPL and NNR_NDU units.
     """
@@ -93,8 +102,16 @@ def pack(
         payload = TopologyPayload(
             _STORAGE[topology], CompressionFormat.NNR_DFL, network.topology.skeleton
         )
+    settings = settings or EncodeSettings()
+    arrays, own = carriers(
+        network.tensors,
+        settings,
+        exact=quantiser_names(network.graph),
+        plain=topology == "text",
+        graph=payload is not None,
+    )
     together = find_blocks(network.graph) if blocks else []
-    return encode(network.tensors, settings or EncodeSettings(), topology=payload, blocks=together)
+    return encode(arrays, settings, topology=payload, blocks=together, per_tensor=own)
 
 
 def unpack(
@@ -136,13 +153,30 @@ def _topology(decoded: Decoded, limits: Limits) -> Topology | None:
     return Topology.parse(payload.data, limits=limits) if binary or text else None
 
 
+def stored_bytes(tensors: TensorSet) -> int:
+    """Bytes of all values as an ONNX file stores them: two int4 in one."""
+    return sum(element_types.stored_bytes(each.dtype, each.size) for each in tensors.values())
+
+
 def save_npz(tensors: TensorSet, path: str | os.PathLike[str]) -> None:
-    """Writes tensors as a NumPy archive, in their order."""
+    """Writes tensors as a NumPy archive, in their order.
+
+    Types that NumPy does not know are widened: bfloat16 to float32, int4 and uint4 to a byte.
+    """
     # Keywords of savez would clash with tensors called "file"; a list of names avoids that.
     with zipfile.ZipFile(Path(path), "w", zipfile.ZIP_STORED) as archive:
         for name, value in tensors.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
+                np.lib.format.write_array(member, _of_numpy(value), allow_pickle=False)
+
+
+def _of_numpy(value: Array) -> Array:
+    if value.dtype == BFLOAT16:
+        wide: Array = (patterns_of(value).astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return wide
+    if is_packed(value.dtype):
+        return value.astype(np.int8 if value.dtype == INT4 else np.uint8)
+    return np.asarray(value)
 
 
 def load_npz(path: str | os.PathLike[str], *, limits: Limits | None = None) -> TensorSet:

@@ -20,7 +20,8 @@ from onnx import helper, numpy_helper
 
 from nnrvideo.errors import UnsupportedFeatureError
 from nnrvideo.model.contract import INTEGER, STRENGTH_CONTROL, IoContract
-from nnrvideo.model.graph import TYPE_CODES, serialize, write_model
+from nnrvideo.model.element_types import TYPE_CODES, is_foreign
+from nnrvideo.model.graph import serialize, write_model
 from nnrvideo.model.topology import Network
 
 Array = npt.NDArray[Any]
@@ -109,7 +110,10 @@ class _Wrapper:
         self._constants: list[onnx.TensorProto] = []
 
     def wrap(self) -> Prepared:
-        model = write_model(self._network.graph)
+        # Arrays cannot hand over the types that NumPy does not know; the model itself can.
+        tensors = self._network.tensors
+        inside = {name: value for name, value in tensors.items() if is_foreign(value.dtype)}
+        model = write_model(self._network.graph, inside)
         graph = model.graph
         input_name, input_type = self._input_stage(graph)
         before, self._nodes = self._nodes, []
@@ -120,7 +124,7 @@ class _Wrapper:
         graph.initializer.extend(self._constants)
         return Prepared(
             model=serialize(model),
-            arrays=self._network.tensors,
+            arrays={name: value for name, value in tensors.items() if name not in inside},
             input_name=input_name,
             output_name=output_name,
             input_dtype=input_type,

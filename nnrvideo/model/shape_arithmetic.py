@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from nnrvideo.model.graph import ELEMENT_TYPES, Node
+from nnrvideo.model.element_types import ELEMENT_TYPES
+from nnrvideo.model.graph import Node
 from nnrvideo.model.operators import BROADCASTING, UNARY
 from nnrvideo.model.shape_inputs import (
     Inputs,
@@ -77,39 +78,6 @@ def _batch_normalization(node: Node, inputs: Inputs, _opset: int) -> list[Value]
     return [Value(value.shape, value.dtype)]
 
 
-def _quantize(node: Node, inputs: Inputs, _opset: int) -> list[Value]:
-    value, scale = require(inputs, 0), require(inputs, 1)
-    zero = optional(inputs, 2)
-    dtype = np.dtype(np.uint8) if zero is None else zero.dtype
-    require_floating(value, scale)
-    _require_scale(node, value, scale, zero)
-    if dtype.kind not in "iu" or dtype.itemsize > 2:
-        raise ShapeError(f"quantises to {dtype}")
-    return [Value(value.shape, dtype)]
-
-
-def _dequantize(node: Node, inputs: Inputs, _opset: int) -> list[Value]:
-    value, scale = require(inputs, 0), require(inputs, 1)
-    zero = optional(inputs, 2)
-    require_floating(scale)
-    _require_scale(node, value, scale, zero)
-    if value.dtype.kind not in "iu" or (zero is not None and zero.dtype != value.dtype):
-        raise ShapeError(f"dequantises {value.dtype}")
-    return [Value(value.shape, scale.dtype)]
-
-
-def _require_scale(node: Node, value: Value, scale: Value, zero: Value | None) -> None:
-    if node.integer("block_size", 0):
-        raise ShapeError("blocked quantisation")
-    per_axis = scale.elements > 1 or len(scale.shape) == 1
-    if len(scale.shape) > 1 or (zero is not None and zero.shape != scale.shape):
-        raise ShapeError(f"a scale {list(scale.shape)}")
-    if per_axis and scale.elements > 1:
-        axis = checked_axis(node.integer("axis", 1), len(value.shape))
-        if value.shape[axis] != scale.elements:
-            raise ShapeError(f"{scale.elements} scales for {list(value.shape)}")
-
-
 def _spatial(
     node: Node, name: str, count: int, default: int, *, low: int = 1, repeat: int = 1
 ) -> tuple[int, ...]:
@@ -155,17 +123,34 @@ def _kernel(node: Node, shape: Shape) -> Shape:
 
 def _conv(node: Node, inputs: Inputs, _opset: int) -> list[Value]:
     x, w, bias = require(inputs, 0), require(inputs, 1), optional(inputs, 2)
-    rank = checked_rank(x, 3, 5)
     require_floating(x, w, bias)
+    if x.dtype != w.dtype:
+        raise ShapeError(f"weights of {w.dtype} for {x.dtype}")
+    return [Value(convolved(node, x, w, bias), x.dtype)]
+
+
+def convolved(node: Node, x: Value, w: Value, bias: Value | None) -> Shape:
+    """Shape that a convolution yields, whatever its types.
+
+    Args:
+        node: With the attributes of Conv.
+        x: Input, of rank 3 to 5.
+        w: Weights of the same rank.
+        bias: One value for each output channel, if there is one.
+
+    Raises:
+        ShapeError: They do not go together.
+    """
+    rank = checked_rank(x, 3, 5)
     group = node.integer("group", 1)
-    if len(w.shape) != rank or x.dtype != w.dtype:
-        raise ShapeError(f"weights {list(w.shape)} {w.dtype} for {list(x.shape)} {x.dtype}")
+    if len(w.shape) != rank:
+        raise ShapeError(f"weights {list(w.shape)} for {list(x.shape)}")
     if group < 1 or w.shape[0] % group or x.shape[1] != w.shape[1] * group:
         raise ShapeError(f"{x.shape[1]} channels for weights {list(w.shape)} in {group} groups")
     if bias is not None and bias.shape != (w.shape[0],):
         raise ShapeError(f"a bias {list(bias.shape)} for {w.shape[0]} channels")
     size = _window(node, x.shape[2:], _kernel(node, w.shape[2:]))
-    return [Value((x.shape[0], w.shape[0], *size), x.dtype)]
+    return (x.shape[0], w.shape[0], *size)
 
 
 def _conv_transpose(node: Node, inputs: Inputs, _opset: int) -> list[Value]:
@@ -230,12 +215,23 @@ def _gemm(node: Node, inputs: Inputs, _opset: int) -> list[Value]:
 
 def _matmul(_node: Node, inputs: Inputs, _opset: int) -> list[Value]:
     a, b = require(inputs, 0), require(inputs, 1)
+    if a.dtype != b.dtype:
+        raise ShapeError(f"matrices of {a.dtype} and {b.dtype}")
+    return [Value(multiplied(a, b), a.dtype)]
+
+
+def multiplied(a: Value, b: Value) -> Shape:
+    """Shape of a product of matrices, or of stacks of them, whatever their types.
+
+    Raises:
+        ShapeError: They do not go together.
+    """
     checked_rank(a, 2, 8)
     checked_rank(b, 2, 8)
-    if a.shape[-1] != b.shape[-2] or a.dtype != b.dtype:
+    if a.shape[-1] != b.shape[-2]:
         raise ShapeError(f"matrices {list(a.shape)} and {list(b.shape)}")
     batch = broadcast([a.shape[:-2], b.shape[:-2]])
-    return [Value((*batch, a.shape[-2], b.shape[-1]), a.dtype)]
+    return (*batch, a.shape[-2], b.shape[-1])
 
 
 def _reduce(node: Node, inputs: Inputs, _opset: int) -> list[Value]:
@@ -259,11 +255,9 @@ RULES: Final[dict[str, Rule]] = {
     "Clip": _clip,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
-    "DequantizeLinear": _dequantize,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_pool,
     "MatMul": _matmul,
     "MaxPool": _pool,
-    "QuantizeLinear": _quantize,
     "ReduceMean": _reduce,
 }

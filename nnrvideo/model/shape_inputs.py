@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy.typing as npt
 
+from nnrvideo.model.element_types import is_floating
 from nnrvideo.model.graph import Node
 from nnrvideo.model.value import Shape, Value
 
 Inputs = Sequence[Value | None]
 Rule = Callable[[Node, Inputs, int], list[Value]]
-
-_FLOATS: Final = frozenset("f")
 
 
 class ShapeError(Exception):
@@ -66,7 +65,7 @@ def checked_rank(value: Value, low: int, high: int) -> int:
 def require_floating(*values: Value | None) -> None:
     """Refuses tensors of integers."""
     for value in values:
-        if value is not None and value.dtype.kind not in _FLOATS:
+        if value is not None and not is_floating(value.dtype):
             raise ShapeError(f"an input of type {value.dtype}")
 
 

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from nnrvideo.model import shape_arithmetic, shape_order
+from nnrvideo.model import shape_arithmetic, shape_order, shape_quantised
 from nnrvideo.model.shape_inputs import Rule
 
-RULES: Final[dict[str, Rule]] = {**shape_arithmetic.RULES, **shape_order.RULES}
+RULES: Final[dict[str, Rule]] = {
+    **shape_arithmetic.RULES,
+    **shape_order.RULES,
+    **shape_quantised.RULES,
+}

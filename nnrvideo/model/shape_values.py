@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from nnrvideo.model.element_types import is_foreign
 from nnrvideo.model.graph import Node
 from nnrvideo.model.shape_inputs import Inputs
 from nnrvideo.model.shape_order import slices
@@ -22,6 +23,9 @@ def evaluate(node: Node, inputs: Inputs, result: Value) -> Value:
     its elements unknown, which is always safe.
     """
     if result.known is not None or result.elements > MAX_KNOWN or len(node.outputs) != 1:
+        return result
+    # NumPy's functions do not take all types; no shape is ever computed in those.
+    if any(is_foreign(value.dtype) for value in (*inputs, result) if value is not None):
         return result
     given = [value.known for value in inputs if value is not None]
     if len(given) != len(inputs) or any(known is None for known in given):

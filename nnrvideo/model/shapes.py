@@ -21,8 +21,11 @@ from onnx import defs
 
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
-from nnrvideo.model.graph import ELEMENT_TYPES, Graph, Node, Port
+from nnrvideo.model.element_types import ELEMENT_TYPES
+from nnrvideo.model.graph import Graph, Node, Port
+from nnrvideo.model.operators import DOMAINS
 from nnrvideo.model.shape_inputs import ShapeError
+from nnrvideo.model.shape_quantised import products_per_output
 from nnrvideo.model.shape_rules import RULES
 from nnrvideo.model.shape_values import evaluate
 from nnrvideo.model.value import MAX_KNOWN, Shape, Value
@@ -84,7 +87,8 @@ def infer_shapes(graph: Graph, inputs: Mapping[str, Shape], *, limits: Limits) -
         try:
             if rule is None:
                 raise ShapeError("this operator is not accepted")  # noqa: TRY301
-            _require_signature(node, given, graph.opset)
+            if node.op_type not in DOMAINS:  # their rules know more than a schema would
+                _require_signature(node, given, graph.opset)
             results = rule(node, given, graph.opset)
             if len(results) < len(node.outputs):
                 raise ShapeError(  # noqa: TRY301
@@ -142,7 +146,7 @@ def multiply_accumulates(node: Node, inputs: Sequence[Value | None], output: Val
         case "MatMul":
             return output.elements * first.shape[-1]
         case _:
-            return 0
+            return output.elements * products_per_output(node, inputs)
 
 
 def _require_signature(node: Node, inputs: Sequence[Value | None], opset: int) -> None:

@@ -9,12 +9,11 @@ travel in the compressed data units under the same names.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Self, final
-
-import numpy as np
+from typing import Self, final
 
 from nnrvideo.errors import ModelError, TensorMismatchError
 from nnrvideo.limits import Limits
+from nnrvideo.model.exact import restore
 from nnrvideo.model.graph import (
     Array,
     Graph,
@@ -85,9 +84,10 @@ class Network:
 
     Args:
         topology: The graph.
-        tensors: Values of exactly the tensors that the topology declares.  A tensor that was
-            sent as one dimension of size 1 fits a declaration without dimensions, and a number
-            of another width is converted when nothing but its width changes.
+        tensors: Values of exactly the tensors that the topology declares, as they are or in a
+            form of :mod:`nnrvideo.model.exact`.  A tensor that was sent as one dimension of size
+            1 fits a declaration without dimensions, and a number of another width is converted
+            when nothing but its width changes.
 
     Raises:
         TensorMismatchError: Lists all tensors that are missing, left over, or do not fit.
@@ -105,7 +105,7 @@ class Network:
                 violations.append(f"tensor {declaration.name!r} is missing")
                 continue
             try:
-                fitted[declaration.name] = _fit(value, declaration)
+                fitted[declaration.name] = restore(value, declaration)
             except ValueError as error:
                 violations.append(f"tensor {declaration.name!r}: {error}")
         for name in self.tensors:
@@ -131,27 +131,3 @@ class Network:
     def to_onnx(self) -> bytes:
         """The network as a self-contained ONNX file."""
         return serialize(write_model(self.graph, self.tensors))
-
-
-def _fit(value: Array, declaration: TensorDeclaration) -> Array:
-    if value.shape != declaration.shape:
-        # An NNC stream has no tensors without dimensions (ISO/IEC 15938-17, NNR_NDU header).
-        if not (value.shape == (1,) and declaration.shape == ()):
-            msg = f"shape {list(value.shape)}, declared {list(declaration.shape)}"
-            raise ValueError(msg)
-        value = value.reshape(())
-    if value.dtype == declaration.dtype:
-        return value
-    if not _same_kind(value.dtype, declaration.dtype):
-        msg = f"type {value.dtype}, declared {declaration.dtype}"
-        raise ValueError(msg)
-    with np.errstate(over="ignore"):
-        converted: Array = value.astype(declaration.dtype)
-    if value.dtype.kind in "iu" and not np.array_equal(converted, value):
-        msg = f"values do not fit the declared type {declaration.dtype}"
-        raise ValueError(msg)
-    return converted
-
-
-def _same_kind(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
-    return (one.kind == "f" and other.kind == "f") or (one.kind in "iu" and other.kind in "iu")

@@ -19,7 +19,9 @@ import numpy as np
 
 from nnrvideo.errors import BitstreamError, TensorMismatchError
 from nnrvideo.limits import Limits
-from nnrvideo.model.graph import Array
+from nnrvideo.model.element_types import is_floating
+from nnrvideo.model.exact import are_digits, restore
+from nnrvideo.model.graph import Array, TensorDeclaration
 from nnrvideo.model.package import Unpacked, unpack
 from nnrvideo.model.topology import Network
 from nnrvideo.nnc import Decoded, DecoderState, EncodeSettings, ParentIds, encode_update
@@ -120,21 +122,29 @@ def apply_update(
         known = changed.get(name)
         if known is None:
             violations.append(f"tensor {name!r} is not part of the base")
-        elif value.size != known.size or known.shape not in (value.shape, ()):
+            continue
+        declared = TensorDeclaration(name, known.dtype, known.shape)
+        fits = value.size == known.size and known.shape in (value.shape, ())
+        if not fits and (differences or not are_digits(value, declared)):
             shapes = f"{list(value.shape)}, {list(known.shape)} in the base"
             violations.append(f"tensor {name!r} has the shape {shapes}")
-        else:
+        elif differences:
             fitted = value.reshape(known.shape)
-            changed[name] = _sum(known, fitted) if differences else fitted.astype(known.dtype)
-            if differences and not _in_range(known, fitted):
+            changed[name] = _sum(known, fitted)
+            if not _in_range(known, fitted):
                 violations.append(f"tensor {name!r} leaves the range of {known.dtype}")
+        else:
+            try:
+                changed[name] = restore(value.reshape(known.shape) if fits else value, declared)
+            except ValueError as error:
+                violations.append(f"tensor {name!r}: {error}")
     if violations:
         raise TensorMismatchError("the update does not fit its base", violations)
     return TensorSet(changed)
 
 
 def _sum(known: Array, difference: Array) -> Array:
-    if known.dtype.kind != "f":
+    if not is_floating(known.dtype):
         return (known.astype(np.int64) + difference.astype(np.int64)).astype(known.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         wide = known.astype(np.float32, copy=False) + difference.astype(np.float32, copy=False)
@@ -142,10 +152,10 @@ def _sum(known: Array, difference: Array) -> Array:
 
 
 def _in_range(known: Array, difference: Array) -> bool:
-    if known.dtype.kind == "f":
+    if is_floating(known.dtype):
         return bool(np.isfinite(_sum(known, difference)[np.isfinite(known)]).all())
     exact = known.astype(np.int64) + difference.astype(np.int64)
-    return bool((exact == exact.astype(known.dtype)).all())
+    return bool((exact == exact.astype(known.dtype).astype(np.int64)).all())
 
 
 def diff(
@@ -201,7 +211,7 @@ def diff(
 
 
 def _difference(value: Array, known: Array) -> Array:
-    if value.dtype.kind != "f":
+    if not is_floating(value.dtype):
         return value.astype(np.int64) - known.astype(np.int64)
     return value.astype(np.float32) - known.astype(np.float32)
 

@@ -8,12 +8,15 @@ is refused by name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrvideo.nnc.elements import Role
+from nnrvideo.nnc.exact import is_single, to_single
 from nnrvideo.nnc.quantisation import base_qp, quantisation_parameter
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.stream import write_units
@@ -43,6 +46,7 @@ def encode(
     *,
     topology: TopologyPayload | None = None,
     blocks: Sequence[Mapping[Role, str]] = (),
+    per_tensor: Mapping[str, EncodeSettings] = MappingProxyType({}),
 ) -> bytes:
     """Encodes tensors as a bitstream with one data unit for each tensor or block.
 
@@ -55,6 +59,8 @@ def encode(
         blocks: Tensors that belong together, names by role: a ``Role.WEIGHT`` of shape (d0, ...)
             with companions of shape (d0,), all float32.  One unit carries them, which is shorter.
             A lossless stream has none.
+        per_tensor: Settings of single tensors, for instance lossless ones among others; no block
+            has them.  The profile and ``qp_density`` are always those of ``settings``.
 
     Returns:
         The bitstream.  NNCodec 2.1.3 decodes it, unless the topology is binary.
@@ -65,13 +71,15 @@ def encode(
             bits can carry; a name with a zero byte; a block whose tensors do not fit together.
     """
     settings = settings or EncodeSettings()
-    arrays = {name: checked_array(name, array, settings) for name, array in tensors.items()}
+    own = {name: _own(per_tensor.get(name, settings), settings) for name in tensors}
+    arrays = {name: checked_array(name, array, own[name]) for name, array in tensors.items()}
     qps = {
-        name: quantisation_parameter(name, array, settings)
+        name: quantisation_parameter(name, array, own[name])
         for name, array in arrays.items()
-        if array.dtype == np.float32 and not settings.lossless
+        if array.dtype == np.float32 and not own[name].lossless
     }
     base = base_qp(qps, settings)
+    blocks = [block for block in blocks if not per_tensor.keys() & set(block.values())]
     grouped = {} if settings.lossless else grouped_by_weight(arrays, tensors, blocks)
     companions = {name for block in grouped.values() for name in block.values()}
     plans = []
@@ -90,6 +98,7 @@ def encode(
                 if settings.node_ids and settings.profile == 1
                 else None,
                 FORMATS[np.asarray(tensors[name]).dtype.name],
+                settings=None if own[name] is settings else own[name],
             )
         )
     mps = ModelParameterSet(
@@ -101,6 +110,13 @@ def encode(
         units.append(pack_topology(topology))
     units.extend(code_units(plans, settings))
     return write_units(units)
+
+
+def _own(chosen: EncodeSettings, settings: EncodeSettings) -> EncodeSettings:
+    """Settings of one tensor, with what the whole bitstream has in common."""
+    if chosen is settings:
+        return settings
+    return replace(chosen, profile=settings.profile, qp_density=settings.qp_density)
 
 
 def checked_array(name: str, array: Array, settings: EncodeSettings) -> Array:
@@ -124,10 +140,9 @@ def checked_array(name: str, array: Array, settings: EncodeSettings) -> Array:
             msg = f"tensor {name!r}: integers beyond 31 bits and sign cannot be coded"
             raise ValueError(msg)
         return np.ascontiguousarray(array, dtype=np.int32)
-    with np.errstate(over="ignore"):
-        single = np.ascontiguousarray(array, dtype=np.float32)
+    single = to_single(array)
     if settings.lossless:
-        if array.dtype == np.float64 and not np.array_equal(single, array, equal_nan=True):
+        if array.dtype == np.float64 and not is_single(array):
             msg = f"tensor {name!r}: float64 values are not binary32, lossless coding cannot be"
             raise ValueError(msg)
     elif not bool(np.isfinite(single).all()):

@@ -17,6 +17,7 @@ from nnrvideo.entropy import dequantise, step_size
 from nnrvideo.errors import BitstreamError, UnsupportedFeatureError
 from nnrvideo.nnc.constants import DECOMPRESSED_DATA_FORMATS, ParameterTypes
 from nnrvideo.nnc.elements import Element, Role
+from nnrvideo.nnc.exact import from_single
 from nnrvideo.nnc.payload import CodedTensor
 from nnrvideo.nnc.units import Codebook, DataUnit
 from nnrvideo.tensors import TensorSet
@@ -113,7 +114,9 @@ def convert(values: Array, data_format: int | None) -> Array:
     if values.dtype == dtype and bits in (0, 8 * dtype.itemsize):
         return values
     if not bits:
-        with np.errstate(over="ignore"):
+        if values.dtype == np.float32 and dtype.itemsize in (2, 8):
+            converted = from_single(values, dtype)
+        else:
             converted = values.astype(dtype)
         if not np.array_equal(np.isfinite(values), np.isfinite(converted)):
             raise BitstreamError(

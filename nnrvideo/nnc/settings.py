@@ -91,7 +91,8 @@ class EncodeSettings:
         qp_density: 0 to 7: the step doubles every ``2 ** qp_density``.
         qp_per_tensor: QP of single tensors by name.
         dependent_quantisation: Trellis-coded quantisation: about 1.5 dB for the same bytes.
-        lossless: Floats as raw binary32, bit for bit; QPs are not used.
+        lossless: Floats bit for bit, as raw binary32 where no smaller form is exact; QPs are not
+            used.
         cabac_unary_length_minus1: Greater-than flags less one, 0 to 255; None: by the preset,
             10 or chosen for each tensor.
         row_skipping: Allow one flag to stand for a row of zeros.

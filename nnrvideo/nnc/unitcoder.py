@@ -92,6 +92,7 @@ class UnitPlan:
         parentage: None for a unit of its own.
         rank: Columns of G, 0 without factors.
         optional: Leave the unit out if nothing but zeros would be sent.
+        settings: Choices for this unit alone; None for those of the bitstream.
     """
 
     arrays: Mapping[Role, Array] = field(repr=False)
@@ -104,6 +105,7 @@ class UnitPlan:
     parentage: Parentage | None = None
     rank: int = 0
     optional: bool = False
+    settings: EncodeSettings | None = None
 
     @property
     def elements(self) -> int:
@@ -145,6 +147,7 @@ def code_unit(plan: UnitPlan, settings: EncodeSettings) -> DataUnit | None:
     Raises:
         ValueError: A tensor cannot be coded.
     """
+    settings = plan.settings or settings
     if plan.parentage is not None:
         return _code_update(plan, settings)
     return _code_alone(plan, settings)

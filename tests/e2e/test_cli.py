@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -110,6 +111,39 @@ def test_pack_and_unpack_keep_the_network(network, tmp_path, capsys):
     assert facts["max_abs_error"] == 0
     assert main(["unpack", str(again), "-o", str(tmp_path / "again.onnx")]) == 0
     assert (tmp_path / "again.onnx").read_bytes() == model.read_bytes()
+
+
+def test_pack_keeps_every_type_lossless(tmp_path, capsys):
+    weights = {
+        "nan": np.array([0x7FA00001, 0xFF800000, 1, 1 << 31], np.uint32).view(np.float32),
+        "byte": np.arange(256, dtype=np.uint8),
+        "wide": np.arange(-1000, 1000) << 53,
+        "four": np.arange(-8, 8).astype(np.int8).astype(ml_dtypes.int4),
+        "half": np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(256, 256),
+        "brain": np.arange(1 << 16, dtype=np.uint16).view(ml_dtypes.bfloat16),
+    }
+    nodes = [helper.make_node("Identity", [name], [f"{name}/out"]) for name in weights]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1, "h", "w"]) for n in "xy"]
+    stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    nodes.append(helper.make_node("Identity", ["x"], ["y"]))
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    source, coded, back = (tmp_path / name for name in ("n.onnx", "n.nnc", "back.onnx"))
+    source.write_bytes(model.SerializeToString())
+    assert "'nan'" in fails(capsys, 1, "pack", source, "-o", coded)
+    assert main(["pack", str(source), "-o", str(coded), "--lossless", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["max_abs_error"] == 0
+    assert main(["probe", str(coded), "--json"]) == 0
+    types = {each["name"]: each["dtype"] for each in json.loads(capsys.readouterr().out)["tensors"]}
+    assert types == {name: str(value.dtype) for name, value in weights.items()}
+    assert main(["unpack", str(coded), "-o", str(back), "-q"]) == 0
+    found = {each.name: each for each in onnx.load(back).graph.initializer}
+    for each in stored:
+        assert (found[each.name].data_type, found[each.name].dims) == (each.data_type, each.dims)
+        assert found[each.name].raw_data == each.raw_data, each.name
+    assert main(["unpack", str(coded), "-o", str(tmp_path / "n.npz"), "-q"]) == 0
+    line = fails(capsys, 2, "pack", source, "-o", coded, "--lossless", "--topology", "none", "-y")
+    assert "graph" in line
 
 
 @pytest.mark.parametrize("topology", ["text", "none"])

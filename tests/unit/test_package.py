@@ -12,7 +12,7 @@ import pytest
 import nnrvideo
 from nnrvideo.entropy import BACKEND
 
-HEAVY = ("av", "cv2", "onnx", "onnxruntime", "rich", "torch")
+HEAVY = ("av", "cv2", "ml_dtypes", "onnx", "onnxruntime", "rich", "torch")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto
 
 from nnrvideo.errors import UnsupportedFeatureError
-from nnrvideo.model import infer_contract, load_onnx, prepare
+from nnrvideo.model import infer_contract, load_onnx, pack, prepare, unpack
+from nnrvideo.model.element_types import BFLOAT16, INT4, UINT4
 
 CPU = ["CPUExecutionProvider"]
 
@@ -216,3 +217,32 @@ def test_depths_out_of_range(valid_sr):
     wide = replace(contract, inp_format_idc=1, inp_tensor_bit_depth=24)
     with pytest.raises(UnsupportedFeatureError, match="24 bits"):
         prepare(network, wide, input_bit_depth=8)
+
+
+def quantised(b, kind):
+    """A luma filter whose weights are stored as ``kind``; made of exact powers of two."""
+    levels = np.arange(-4, 5).reshape(1, 1, 3, 3)
+    if kind == "bfloat16":
+        b.constant("w", (levels / 64).astype(BFLOAT16))
+        b.node("Cast", "w", to=TensorProto.FLOAT, out="kernel")
+    else:
+        types = {"int8": np.dtype(np.int8), "int4": INT4, "uint4": UINT4}
+        centre = 8 if kind == "uint4" else 0
+        b.constant("w", (levels + centre).astype(np.int8).astype(types[kind]))
+        b.constant("z", np.array(centre, np.int8).astype(types[kind]))
+        b.constant("s", np.float32(1 / 64))
+        b.node("DequantizeLinear", "w", "s", "z", out="kernel")
+    b.node("Conv", "x", "kernel")
+    return b.bytes(out_dims=[1, 1, "H", "W"])
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4", "uint4", "bfloat16"])
+def test_weights_in_types_that_numpy_does_not_know(builder, kind):
+    data = quantised(builder(opset=21), kind)
+    network = unpack(pack(load_onnx(data))).require_network()
+    prepared = prepare(network, infer_contract(network), input_bit_depth=8)
+    x = samples(builder(), (1, 1, 12, 14), 8)
+    y = run(prepared, x)
+    real = plain(data, (x / np.float32(255)).astype(np.float32)).astype(np.float64)
+    expected = np.clip(np.floor(real * 255 + 0.5), 0, 255)
+    assert np.abs(y.astype(int) - expected).max() <= (1 if kind == "bfloat16" else 0)

@@ -3,10 +3,12 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from nnrvideo.errors import LimitExceededError, ModelError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
-from nnrvideo.model import apply_update, unpack
+from nnrvideo.model import apply_update, load_onnx, unpack
+from nnrvideo.model.element_types import BFLOAT16, UINT4
 from nnrvideo.picture import ChromaFormat, ColourDescription, Picture, PictureFormat
 from nnrvideo.player.filter import NetworkFilter
 from nnrvideo.player.networks import decode_network, load_network
@@ -208,6 +210,37 @@ def test_update_of_differences_adds_and_of_values_replaces(nets):
 def test_update_that_does_not_fit(nets, tensors):
     with pytest.raises(ModelError, match="does not fit"):
         apply_update(nets.upscaler().tensors, TensorSet(tensors), differences=True)
+
+
+def foreign_network():
+    """Weights in types that travel as digits or that NumPy cannot add to others."""
+    values = {
+        "half": np.arange(20).reshape(4, 5).astype(BFLOAT16),
+        "four": (np.arange(20).reshape(4, 5) % 15).astype(np.int8).astype(UINT4),
+    }
+    nodes = [helper.make_node("Identity", [name], [f"{name}/out"]) for name in values]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1, 8, 8]) for n in "xy"]
+    nodes.append(helper.make_node("Identity", ["x"], ["y"]))
+    stored = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    return load_onnx(model.SerializeToString())
+
+
+def test_updates_of_types_that_numpy_does_not_know():
+    network = foreign_network().tensors
+    ones = {name: np.ones((4, 5), np.int32) for name in ("half", "four")}
+    four = apply_update(network, TensorSet({"four": ones["four"]}), differences=True)
+    assert four["four"].astype(np.int8)[0].tolist() == [1, 2, 3, 4, 5]
+    change = TensorSet({"half": ones["half"].astype(np.float32)})
+    half = apply_update(network, change, differences=True)
+    assert half["half"].astype(np.float32)[1].tolist() == [6, 7, 8, 9, 10]
+    digits = TensorSet({"four": np.full((1, 4, 5), -8, np.int32)})
+    replaced = apply_update(network, digits, differences=False)
+    assert not replaced["four"].astype(np.int8).any()
+    for wrong, differences in ((digits, True), (TensorSet({"four": digits["four"] - 1}), False)):
+        with pytest.raises(ModelError):
+            apply_update(network, wrong, differences=differences)
 
 
 def test_uri_is_not_followed_by_default(nets):
