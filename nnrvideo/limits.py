@@ -26,6 +26,7 @@ class Limits:
     max_bitstream_bytes: int = 256 * _MIB  # one NNC bitstream
     max_unit_bytes: int = 256 * _MIB  # one NNR unit
     max_units: int = 65_536  # NNR units in a bitstream
+    max_layers: int = 16  # bitstreams of a layered stream
     max_tensors: int = 16_384  # tensors in a network
     max_dimensions: int = 16  # rank of a tensor
     max_elements: int = 64 * _MIB  # values in one tensor

@@ -35,6 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a bias travels in the unit of its weight (default: on)",
     )
     coding.add_argument(
+        "--layers",
+        type=_layers,
+        default=(),
+        metavar="BITS,...",
+        help="scalable: bits of a base layer and of each layer that refines it, e.g. 4,2,2; the "
+        "stream may be cut after any layer (then --qp has no effect)",
+    )
+    coding.add_argument(
         "--topology",
         choices=("onnx", "text", "none"),
         default=None,
@@ -57,16 +65,20 @@ def execute(options: argparse.Namespace) -> int:
     topology = options.topology or ("none" if network is None else "onnx")
     if network is None and topology != "none":
         raise UsageError(f"{options.input} has no graph, so --topology {topology} is impossible")
-    packed = (
-        nnc.encode(tensors, settings)
-        if network is None
-        else model.pack(
+    if options.layers and options.lossless:
+        raise UsageError("--layers and --lossless exclude each other")
+    if network is not None:
+        packed = model.pack(
             network,
             settings,
             topology=cast("TopologyForm", topology),
             blocks=options.blocks,
+            layers=options.layers,
         )
-    )
+    elif options.layers:
+        packed = b"".join(nnc.encode_layers(tensors, options.layers, settings))
+    else:
+        packed = nnc.encode(tensors, settings)
     write_bytes(output, packed, overwrite=options.overwrite)
 
     # What a receiver will see, from the bytes that were written.
@@ -101,3 +113,18 @@ def execute(options: argparse.Namespace) -> int:
             },
         )
     return Exit.OK
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    """Bits of layers, as in ``4,2,2``."""
+    from nnrvideo.nnc.layers import MAX_LAYER_BITS
+
+    try:
+        bits = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        bits = ()
+    if not bits or not all(1 <= each <= MAX_LAYER_BITS for each in bits):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of layers, each of 1 to {MAX_LAYER_BITS} bits, such as 4,2,2"
+        )
+    return bits

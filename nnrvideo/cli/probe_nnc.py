@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+
+import numpy as np
 
 from nnrvideo.cli.exits import Exit
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs, print_table
@@ -16,12 +19,13 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
     Raises:
         BitstreamError: It is damaged.
     """
-    from nnrvideo import model, nnc
+    from nnrvideo import model
 
     data = path.read_bytes()
     limits = Limits.offline()
-    units = nnc.parse_units(data, limits)
     unpacked = model.unpack(data, limits=limits)
+    units = [unit for layer in unpacked.layers for unit in layer.units]
+    layers = _layers(data)
     network = unpacked.network
     # As the graph declares them where there is one, else as they were transmitted.
     tensors = unpacked.decoded.tensors if network is None else network.tensors
@@ -44,6 +48,7 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
             for name, array in tensors.items()
         ],
         "fingerprint": tensors.fingerprint(),
+        "layers": layers,
     }
     if as_json:
         print_json(facts)
@@ -59,6 +64,14 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
             "fingerprint": tensors.fingerprint(),
         },
     )
+    if len(layers) > 1:
+        print_table(
+            ("layer", "bytes", "bytes so far", "rms difference to all"),
+            [
+                (str(n), str(each["bytes"]), str(each["end"]), f"{each['rms_difference']:.3g}")
+                for n, each in enumerate(layers)
+            ],
+        )
     print_table(
         ("tensor", "shape", "type"),
         [
@@ -67,3 +80,36 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
         ],
     )
     return Exit.OK
+
+
+def _layers(data: bytes) -> list[dict[str, float]]:
+    """Bytes of each layer, and how far the network is from the whole one after it.
+
+    The difference is the root of the mean square over the values of all real tensors.
+    """
+    from nnrvideo import model, nnc
+
+    parts = nnc.split_layers(data)
+    if len(parts) == 1:
+        return [{"bytes": len(data), "end": len(data), "rms_difference": 0.0}]
+    limits = Limits.offline()
+    whole = model.unpack(data, limits=limits).tensors
+    found = []
+    end = 0
+    for part in parts:
+        end += len(part)
+        so_far = model.unpack(data[:end], limits=limits).tensors
+        squares = values = 0.0
+        for name, value in whole.items():
+            if model.is_floating(value.dtype):
+                left = value.astype(np.float64) - so_far[name].astype(np.float64)
+                squares += float(np.square(left).sum())
+                values += value.size
+        found.append(
+            {
+                "bytes": len(part),
+                "end": end,
+                "rms_difference": math.sqrt(squares / values) if values else 0.0,
+            }
+        )
+    return found

@@ -4,6 +4,8 @@
 from nnrvideo.model.check import check
 from nnrvideo.model.complexity import Complexity, measure, num_parameters_idc
 from nnrvideo.model.contract import IoContract, infer_contract
+from nnrvideo.model.differences import apply_update
+from nnrvideo.model.element_types import is_floating
 from nnrvideo.model.filter_message import (
     TAG_URI_NNC,
     check_against_nnpfc,
@@ -25,7 +27,7 @@ from nnrvideo.model.package import (
 from nnrvideo.model.prepare import Prepared, prepare
 from nnrvideo.model.shapes import Inference, infer_shapes
 from nnrvideo.model.topology import Network, Topology
-from nnrvideo.model.update import Received, apply_update, diff, model_id, receive
+from nnrvideo.model.update import Received, diff, model_id, receive
 
 __all__ = [
     "ALLOWED_OPERATORS",
@@ -47,6 +49,7 @@ __all__ = [
     "diff",
     "infer_contract",
     "infer_shapes",
+    "is_floating",
     "load_npz",
     "load_onnx",
     "measure",

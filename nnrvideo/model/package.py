@@ -12,22 +12,33 @@ import io
 import math
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
 
 import numpy as np
 
-from nnrvideo.errors import ModelError
+from nnrvideo.errors import BitstreamError, ModelError
 from nnrvideo.limits import Limits
 from nnrvideo.model import element_types
 from nnrvideo.model.blocks import find_blocks
+from nnrvideo.model.differences import apply_update
 from nnrvideo.model.element_types import BFLOAT16, INT4, is_packed
 from nnrvideo.model.exact import carriers, patterns_of
 from nnrvideo.model.graph import Array
 from nnrvideo.model.quantised import quantiser_names
 from nnrvideo.model.topology import Network, Topology
-from nnrvideo.nnc import Decoded, DecoderState, EncodeSettings, TopologyPayload, decode, encode
+from nnrvideo.nnc import (
+    Decoded,
+    DecoderState,
+    EncodeSettings,
+    TopologyPayload,
+    decode,
+    encode,
+    encode_layers,
+    split_layers,
+)
 from nnrvideo.nnc.constants import CompressionFormat, StorageFormat
 from nnrvideo.tensors import TensorSet
 
@@ -44,12 +55,14 @@ class Unpacked:
     Args:
         network: The network, or None when there is no topology or the tensors are an update.
         tensors: The tensors, shaped as the topology says where there is one.
-        decoded: Everything else that the decoder found.
+        decoded: Everything else that the decoder found; in the base layer of a layered stream.
+        layers: Every layer as decoded, the base first; one where there are no others.
     """
 
     network: Network | None
     tensors: TensorSet
     decoded: Decoded
+    layers: tuple[Decoded, ...] = ()
 
     def require_network(self) -> Network:
         """The network.
@@ -70,6 +83,7 @@ def pack(
     *,
     topology: TopologyForm = "onnx",
     blocks: bool = True,
+    layers: Sequence[int] = (),
 ) -> bytes:
     """Codes a network as one NNC bitstream.
 
@@ -84,13 +98,15 @@ def pack(
             then go as numbers wherever NNC has such numbers; ``"none"`` leaves the graph out.
             Types without a code point of NNC then go as wider ones, or not at all if lossless.
         blocks: Send a bias in the unit of its weight, which is shorter.
+        layers: Bits of a base layer and of each layer that refines it; the result then is a
+            layered stream, any prefix of which that ends at a layer is a network.
 
     Returns:
         The bitstream.
 
     Raises:
-        ValueError: ``topology`` is none of these, or a tensor has a type or a value that NNC
-            cannot carry; names it.
+        ValueError: ``topology`` is none of these, layers and lossless coding are asked for, or a
+            tensor has a type or a value that NNC cannot carry; names it.
 
     Spec: ISO/IEC 15938-17 NNR_TPL and NNR_NDU units.
     """
@@ -111,16 +127,21 @@ def pack(
         graph=payload is not None,
     )
     together = find_blocks(network.graph) if blocks else []
+    if layers:
+        parts = encode_layers(
+            arrays, layers, settings, topology=payload, blocks=together, per_tensor=own
+        )
+        return b"".join(parts)
     return encode(arrays, settings, topology=payload, blocks=together, per_tensor=own)
 
 
 def unpack(
     data: bytes, *, limits: Limits | None = None, state: DecoderState | None = None
 ) -> Unpacked:
-    """Decodes an NNC bitstream, with its graph if it carries one.
+    """Decodes an NNC bitstream, with its graph if it carries one and all layers it has.
 
     Args:
-        data: The bitstream; untrusted.
+        data: The bitstream, or a layered stream; untrusted.
         limits: Bounds; by default :meth:`Limits.desktop`.
         state: Memory of a receiver of several bitstreams, for updates.
 
@@ -131,13 +152,23 @@ def unpack(
         ModelError: Its graph is not acceptable, or its tensors do not fit the graph.
     """
     limits = limits or Limits.desktop()
-    decoded = decode(data, state=state, limits=limits)
-    tensors = decoded.network_tensors()
-    topology = _topology(decoded, limits)
-    if topology is None or decoded.is_update:
-        return Unpacked(None, tensors, decoded)
-    network = Network(topology, tensors)
-    return Unpacked(network, network.tensors, decoded)
+    state = DecoderState() if state is None else state
+    parts = split_layers(data)
+    limits.require("max_layers", len(parts), "layers of the bitstream")
+    working = state.fork()
+    layers = [decode(part, state=working, limits=limits) for part in parts]
+    first = layers[0]
+    if first.is_update and len(layers) > 1:
+        raise BitstreamError("an update has no layers of its own", element="nnr_unit_type")
+    tensors = first.network_tensors()
+    for layer in layers[1:]:
+        if not layer.is_update:
+            raise BitstreamError("a second network follows the first", element="nnr_unit_type")
+        tensors = apply_update(tensors, layer.network_tensors(), differences=True)
+    topology = _topology(first, limits)
+    network = None if topology is None or first.is_update else Network(topology, tensors)
+    state.adopt(working)
+    return Unpacked(network, tensors if network is None else network.tensors, first, tuple(layers))
 
 
 def _topology(decoded: Decoded, limits: Limits) -> Topology | None:

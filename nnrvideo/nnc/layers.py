@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -50,6 +51,7 @@ def encode_layers(
     *,
     topology: TopologyPayload | None = None,
     blocks: Sequence[Mapping[Role, str]] = (),
+    per_tensor: Mapping[str, EncodeSettings] = MappingProxyType({}),
 ) -> list[bytes]:
     """Encodes tensors in layers.
 
@@ -61,17 +63,22 @@ def encode_layers(
             ``bits`` instead.
         topology: Graph, sent with the base layer.
         blocks: As for ``encode``, for the base layer.
+        per_tensor: As for ``encode``; such a tensor is whole in the base layer.
 
     Returns:
         One bitstream for each layer; joined they are a layered stream.
 
     Raises:
-        ValueError: As for ``encode``; no layer, or one of less than 1 or more than 16 bits.
+        ValueError: As for ``encode``; no layer, one of less than 1 or more than 16 bits, or
+            lossless coding.
     """
     if not bits or not all(1 <= each <= MAX_LAYER_BITS for each in bits):
         msg = f"layers of {list(bits)} bits: each has 1 to {MAX_LAYER_BITS}"
         raise ValueError(msg)
     settings = settings or EncodeSettings()
+    if settings.lossless:
+        msg = "what is lossless has no layers"
+        raise ValueError(msg)
     density = max(settings.qp_density, _MIN_DENSITY)
     if density != settings.qp_density:
         shift = density - settings.qp_density
@@ -79,11 +86,16 @@ def encode_layers(
         settings = replace(
             settings,
             qp=settings.qp << shift,
+            qp_per_tensor={name: qp << shift for name, qp in settings.qp_per_tensor.items()},
             nonweight_qp=None if nonweight is None else nonweight << shift,
             qp_density=density,
         )
     weights = {name: np.asarray(value) for name, value in tensors.items()}
-    weights = {n: w for n, w in weights.items() if w.ndim > 1 and w.dtype.kind == "f" and w.size}
+    weights = {
+        name: value
+        for name, value in weights.items()
+        if value.ndim > 1 and value.dtype.kind == "f" and value.size and name not in per_tensor
+    }
     qps = {name: qp_of_depth(value, bits[0], density) for name, value in weights.items()}
     last = len(bits) - 1
     layers = [

@@ -424,3 +424,25 @@ def test_diff_and_unpack_against_a_base(network, tmp_path, capsys):
         command = ["unpack", str(two), "-o", str(tmp_path / "x.onnx"), *given]
         assert main(command) == Exit.BAD_INPUT
         assert not (tmp_path / "x.onnx").exists()
+
+
+def test_layers(network, tmp_path, capsys):
+    """Cut after any layer, the stream is still a network, and probe tells how good."""
+    model, layered = tmp_path / "net.onnx", tmp_path / "layered.nnc"
+    assert main(["unpack", str(network), "-o", str(model), "-q"]) == 0
+    assert main(["pack", str(model), "-o", str(layered), "--layers", "4,2,2", "-q"]) == 0
+    assert main(["probe", str(layered), "--json"]) == 0
+    layers = json.loads(capsys.readouterr().out)["layers"]
+    assert [each["end"] for each in layers][-1] == layered.stat().st_size
+    errors = [each["rms_difference"] for each in layers]
+    assert errors[0] > 3 * errors[1] > errors[2] == 0
+    for each in layers:
+        cut = tmp_path / "cut.nnc"
+        cut.write_bytes(layered.read_bytes()[: each["end"]])
+        assert main(["unpack", str(cut), "-o", str(tmp_path / "cut.onnx"), "-y", "-q"]) == 0
+        onnx.checker.check_model(str(tmp_path / "cut.onnx"), full_check=True)
+    cut.write_bytes(layered.read_bytes()[: layers[1]["end"] + 5])
+    assert main(["unpack", str(cut), "-o", str(tmp_path / "x.npz")]) == Exit.BAD_INPUT
+    for wrong in ("", "4,x", "0", "4,,2", "99"):
+        with pytest.raises(SystemExit):
+            main(["pack", str(model), "-o", str(tmp_path / "x.nnc"), "--layers", wrong])
