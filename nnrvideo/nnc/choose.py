@@ -32,6 +32,7 @@ _MAX_CHOSEN_UNARY_LENGTH: Final = 32
 _LARGEST_COUNTED: Final = 1024  # larger values are remainder whatever the number of flags
 _HISTOGRAM_VALUES: Final = 1 << 16
 _MIN_SEGMENTS: Final = 16  # that a sampled search looks at
+_HURRY: Final = 4
 _CONTEXT_BITS: Final = 1.0  # to name a state or to learn it, besides half a bit per doubling
 
 
@@ -84,12 +85,15 @@ def choose_levels(
         plain = uniform_quantise(values, step)
     else:
         plain = quantise(values, step, spec)
-    found = choose_coding(plain, spec, settings, fixed_unary_length=fixed_unary_length)
-    if not with_rate or not effort.rate_weight:
-        return found
-    for _ in range(effort.passes):
+    passes = effort.passes if with_rate and effort.rate_weight else 0
+    if settings.effort.unary_length and not fixed_unary_length:
+        spec = replace(spec, unary_length=choose_unary_length(plain, dq_flag=spec.dq_flag))
+    # States that only tell the next pass what bins cost need no thorough search.
+    found = _choose_states(plain, spec, settings, hurry=_HURRY if passes else 1)
+    for number in range(passes):
         levels = quantise(values, step, found.spec, found.choices, lam=effort.rate_weight)
-        found = _choose_states(levels, found.spec, settings, found.choices)
+        hurry = 1 if number == passes - 1 else _HURRY
+        found = _choose_states(levels, found.spec, settings, found.choices, hurry=hurry)
     return found
 
 
@@ -114,6 +118,8 @@ def _choose_states(
     spec: TensorSpec,
     settings: EncodeSettings,
     before: TensorChoices | None = None,
+    *,
+    hurry: int = 1,
 ) -> Chosen:
     """Chooses history flag, skipped rows and initial states; levels were found under ``before``."""
     flags = choose_row_skip_flags(levels, spec) if settings.row_skipping else None
@@ -131,7 +137,7 @@ def _choose_states(
     if len(trials) > 1:
         choices = min(trials, key=lambda trial: estimate_bits(levels, spec, trial))
     if settings.search:
-        stride = _stride(spec, settings.effort)
+        stride = _stride(spec, settings.effort, hurry)
         indices = search_init_indices(levels, spec, choices, stride=stride)
         choices = replace(choices, init_indices=indices)
     return Chosen(levels, spec, choices)
@@ -142,12 +148,15 @@ def _history_flags(levels: Levels, spec: TensorSpec) -> tuple[bool, ...]:
     return (False, True) if usable and levels.any() else (False,)
 
 
-def _stride(spec: TensorSpec, effort: Effort) -> int:
-    """Segments of which one is looked at, so that ``search_values`` values are."""
+def _stride(spec: TensorSpec, effort: Effort, hurry: int) -> int:
+    """Segments of which one is looked at, so that ``search_values`` values are, or a part of them.
+
+    Preset ``slow`` and those above are never in a hurry.
+    """
     if not effort.search_values:
         return 1
     columns = -(-spec.cols // spec.block_size) if spec.block_size else 1
-    wanted = spec.rows * spec.cols // effort.search_values
+    wanted = hurry * spec.rows * spec.cols // effort.search_values
     return max(1, min(wanted, spec.rows * columns // _MIN_SEGMENTS))
 
 
