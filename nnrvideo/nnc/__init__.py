@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """NNC: the compressed representation of neural networks, ISO/IEC 15938-17, both editions."""
 
+from nnrvideo.nnc.allocate import allocate_qps
 from nnrvideo.nnc.codec import Decoded, decode, recode
 from nnrvideo.nnc.difference import ParentIds, encode_update
 from nnrvideo.nnc.elements import Role
@@ -50,6 +51,7 @@ __all__ = [
     "TopologyUnit",
     "Unit",
     "UnitHeader",
+    "allocate_qps",
     "decode",
     "encode",
     "encode_layers",
