@@ -28,6 +28,27 @@ def add_coding(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "every 4 steps halve the step size (default: %(default)s)",
     )
     coding.add_argument(
+        "--bit-depth",
+        type=int,
+        default=None,
+        metavar="BITS",
+        help="bits of the weights instead of --qp: each tensor's step follows from its spread",
+    )
+    coding.add_argument(
+        "--sparsity",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of each weight's values, the smallest, that become 0 (default: none)",
+    )
+    coding.add_argument(
+        "--structured-sparsity",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="rows become 0 whose mean magnitude is below this share of the mean (default: none)",
+    )
+    coding.add_argument(
         "--nonweight-qp",
         type=int,
         default=None,
@@ -94,6 +115,9 @@ def coding_settings(options: argparse.Namespace, *, lossless: bool = False) -> E
             preset=options.preset,
             qp=options.qp,
             nonweight_qp=options.nonweight_qp,
+            bit_depth=options.bit_depth,
+            sparsity=options.sparsity,
+            structured_sparsity=options.structured_sparsity,
             qp_density=options.qp_density,
             dependent_quantisation=options.dq,
             lossless=lossless,

@@ -32,8 +32,9 @@ Array = npt.NDArray[Any]
 Metric = Callable[[Mapping[str, Array]], float]
 
 _TRIAL: Final = 2.0**-3  # step of a trial, of the tensor's root mean square
-_TRIALS: Final = 8  # at most, each at half the step of the one before
-_LEAST_EFFECT: Final = 0.02  # of the allowed loss; below, a trial tells nothing
+_TRIALS: Final = 8  # at most
+_STRIDE: Final = 1.5  # octaves between them
+_LEAST_EFFECT: Final = 0.1  # of the allowed loss; below, it is lost in rounding
 _FINEST: Final = 2.0**-20  # of a tensor's root mean square: the task cannot do without it
 _COARSEST: Final = 16.0  # the same: nothing is left of it
 _ERROR: Final = 0.47  # root mean square error of dependent quantisation, of the step
@@ -51,8 +52,8 @@ def allocate_qps(
     Args:
         tensors: Name to value, as for ``encode``.
         metric: Quality of the network with given tensors, larger is better, for instance the PSNR
-            of its pictures in dB; called once for each float tensor and about ten times more.
-            Smooth for small errors.
+            of its pictures in dB; called two times or more for each float tensor, and about ten
+            times besides.  Smooth for small errors.
         loss: How much smaller the metric may become, > 0.
         settings: Choices of the encoder; ``qp`` and ``nonweight_qp`` play no part.
 
@@ -94,20 +95,36 @@ def _sensitivity(  # noqa: PLR0917
     best: float,
     loss: float,
 ) -> float:
-    """Loss by squared step, from the largest step whose effect is still small."""
+    """Loss by squared step, at a step whose effect is small but can be told from nothing."""
     step = rms * _TRIAL
+    sensitivity = 0.0
+    direction = 0
     for _ in range(_TRIALS):
-        effect = best - _finite(metric({**tensors, name: _disturbed(value, step)}))
-        if effect <= loss:
-            return max(effect, loss * _LEAST_EFFECT * value.size / 2**20, 0.0) / step**2
-        step /= 2
-    return effect / step**2
+        effect = max(
+            # Either way, or the slope at which training has left the tensor hides its curvature.
+            best - sum(_finite(metric({**tensors, name: each})) for each in (more, less)) / 2
+            for more, less in _disturbed(value, step)
+        )
+        sensitivity = max(effect, 0.0) / step**2
+        wanted = -1 if effect > loss else 1 if effect < _LEAST_EFFECT * loss else 0
+        if not wanted or wanted == -direction or step > rms * _COARSEST:
+            break
+        direction = wanted
+        step *= 2.0 ** (_STRIDE * wanted)
+    return sensitivity
 
 
-def _disturbed(value: npt.NDArray[np.float32], step: float) -> npt.NDArray[np.float32]:
-    """The values with errors as large as quantisation makes, but none that fits by chance."""
+def _disturbed(
+    value: npt.NDArray[np.float32], step: float
+) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """Pairs of values with opposite errors of quantisation's size, none of which fits by chance.
+
+    The errors of a vector may all have one sign, which is the worst for biases.
+    """
     signs = np.random.default_rng(value.size).integers(0, 2, value.shape) * 2 - 1
-    return (value + signs * (_ERROR * step)).astype(np.float32)
+    patterns = [signs, np.ones_like(signs)] if value.ndim < 2 else [signs]
+    errors = [(_ERROR * step * pattern).astype(np.float32) for pattern in patterns]
+    return [(value + error, value - error) for error in errors]
 
 
 def _scaled(

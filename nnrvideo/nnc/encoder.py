@@ -19,6 +19,7 @@ from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.exact import is_single, to_single
 from nnrvideo.nnc.quantisation import base_qp, quantisation_parameter
 from nnrvideo.nnc.settings import EncodeSettings
+from nnrvideo.nnc.sparsify import sparsify
 from nnrvideo.nnc.stream import write_units
 from nnrvideo.nnc.topology import TopologyPayload, pack_topology
 from nnrvideo.nnc.unitcoder import UnitPlan, code_units
@@ -47,6 +48,7 @@ def encode(
     topology: TopologyPayload | None = None,
     blocks: Sequence[Mapping[Role, str]] = (),
     per_tensor: Mapping[str, EncodeSettings] = MappingProxyType({}),
+    parameters: ModelParameterSet | None = None,
 ) -> bytes:
     """Encodes tensors as a bitstream with one data unit for each tensor or block.
 
@@ -61,6 +63,8 @@ def encode(
             A lossless stream has none.
         per_tensor: Settings of single tensors, for instance lossless ones among others; no block
             has them.  The profile and ``qp_density`` are always those of ``settings``.
+        parameters: What the model parameter set shall say besides: performance maps, metric,
+            performance on a validation set.  What depends on the coding is filled in.
 
     Returns:
         The bitstream.  NNCodec 2.1.3 decodes it, unless the topology is binary.
@@ -72,7 +76,10 @@ def encode(
     """
     settings = settings or EncodeSettings()
     own = {name: _own(per_tensor.get(name, settings), settings) for name in tensors}
-    arrays = {name: checked_array(name, array, own[name]) for name, array in tensors.items()}
+    arrays = {
+        name: sparsify(checked_array(name, array, own[name]), own[name])
+        for name, array in tensors.items()
+    }
     qps = {
         name: quantisation_parameter(name, array, own[name])
         for name, array in arrays.items()
@@ -101,8 +108,10 @@ def encode(
                 settings=None if own[name] is settings else own[name],
             )
         )
-    mps = ModelParameterSet(
+    mps = replace(
+        parameters or ModelParameterSet(),
         topology_carriage_flag=topology is not None,
+        mps_parent_signalling_enabled_flag=False,
         quantization=Quantization(settings.qp_density, base),
     )
     units: list[Unit] = [StartUnit(settings.profile), mps]

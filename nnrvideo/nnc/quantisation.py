@@ -45,6 +45,8 @@ def quantisation_parameter(name: str, array: Array, settings: EncodeSettings) ->
         ValueError: The QP has no step size in float32.
     """
     asked = _asked_qp(name, array, settings)
+    if settings.bit_depth is not None and array.ndim > 1 and name not in settings.qp_per_tensor:
+        asked = qp_of_depth(array, settings.bit_depth, settings.qp_density) if array.size else asked
     if asked is None:
         asked = nonweight_qp(array, settings.qp, settings.qp_density)
     density = settings.qp_density

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final, Literal, final, get_args
 
 _MAX_DENSITY = 7
+_MAX_BIT_DEPTH = 24
 _MAX_UNARY_MINUS1 = 255
 _MAX_SCAN_ORDER = 4
 
@@ -90,6 +91,11 @@ class EncodeSettings:
             needs to matter no more than the weights, see ``quantisation.nonweight_qp``.
         qp_density: 0 to 7: the step doubles every ``2 ** qp_density``.
         qp_per_tensor: QP of single tensors by name.
+        bit_depth: Bits of the weights instead of ``qp``: each tensor gets the QP at which its
+            values, but for a few outliers, have ``2 ** (bits - 1) - 1`` steps a side.
+        sparsity: Share of each weight's values, the smallest ones, that become 0.
+        structured_sparsity: Rows become 0 whose mean magnitude is below this share of the mean of
+            all rows.
         dependent_quantisation: Trellis-coded quantisation: about 1.5 dB for the same bytes.
         lossless: Floats bit for bit, as raw binary32 where no smaller form is exact; QPs are not
             used.
@@ -116,6 +122,9 @@ class EncodeSettings:
     nonweight_qp: int | None = None
     qp_density: int = 2
     qp_per_tensor: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    bit_depth: int | None = None
+    sparsity: float = 0.0
+    structured_sparsity: float = 0.0
     dependent_quantisation: bool = True
     lossless: bool = False
     cabac_unary_length_minus1: int | None = None
@@ -138,6 +147,7 @@ class EncodeSettings:
             raise ValueError(msg)
         for name, low, high in (
             ("qp_density", 0, _MAX_DENSITY),
+            ("bit_depth", 1, _MAX_BIT_DEPTH),
             ("cabac_unary_length_minus1", 0, _MAX_UNARY_MINUS1),
             ("scan_order", 0, _MAX_SCAN_ORDER),
             ("device_id", 0, 1 << 31),
@@ -148,6 +158,16 @@ class EncodeSettings:
             if value is not None and not low <= value <= high:
                 msg = f"{name} {value} is not {low} to {high}"
                 raise ValueError(msg)
+        for name, share in (
+            ("sparsity", self.sparsity),
+            ("structured_sparsity", self.structured_sparsity),
+        ):
+            if not 0 <= share <= 1:
+                msg = f"{name} {share} is not 0 to 1"
+                raise ValueError(msg)
+        if self.lossless and (self.sparsity or self.structured_sparsity):
+            msg = "sparsity changes weights, so it is not lossless"
+            raise ValueError(msg)
         if self.rate_weight is not None and not 0 <= self.rate_weight < float("inf"):
             msg = f"rate_weight {self.rate_weight} is not a finite number of 0 or more"
             raise ValueError(msg)

@@ -317,8 +317,57 @@ def test_blocks_that_do_not_fit_are_refused(block, message):
         nnc.encode(tensors, blocks=[block])
 
 
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_bit_depth(bits):
+    """Most levels lie within the bits, and not in one less; outliers may exceed them."""
+    tensors = {"a": WEIGHT, "b": 100 * WEIGHT, "zeros": np.zeros((3, 3), np.float32)}
+    settings = nnc.EncodeSettings(bit_depth=bits, dependent_quantisation=False, rate_weight=0)
+    levels = nnc.decode(nnc.encode(tensors, settings)).levels
+    most = max(1, 2 ** (bits - 1) - 1)
+    for name in ("a", "b"):
+        assert most / 2 < np.quantile(np.abs(levels[name]), 0.9995) <= most * 1.3
+
+
+def test_sparsity():
+    found = nnc.decode(nnc.encode({"w": WEIGHT}, nnc.EncodeSettings(sparsity=0.75))).tensors["w"]
+    assert 0.75 <= np.mean(found == 0) < 0.8
+    large = np.abs(WEIGHT) > np.quantile(np.abs(WEIGHT), 0.76)
+    np.testing.assert_allclose(found[large], WEIGHT[large], atol=4e-3)
+
+
+def test_weak_rows_go():
+    weak = WEIGHT.copy()
+    weak[[2, 5]] *= 0.05
+    data = nnc.encode({"w": weak}, nnc.EncodeSettings(structured_sparsity=0.3))
+    decoded = nnc.decode(data)
+    assert np.flatnonzero(~decoded.tensors["w"].any(axis=(1, 2, 3))).tolist() == [2, 5]
+    assert decoded.coded[0][0].choices.row_skip_flags.sum() == 2
+
+
+def test_the_parameter_set_may_say_more():
+    maps = nnc.decode(
+        nnc.encode(
+            {"w": WEIGHT},
+            parameters=nnc.ModelParameterSet(
+                performance_metric_type="PSNR", validation_set_performance=31.5
+            ),
+        )
+    ).units[1]
+    assert (maps.performance_metric_type, maps.validation_set_performance) == ("PSNR", 31.5)
+    assert maps.quantization == nnc.Quantization(2, 0)
+
+
 @pytest.mark.parametrize(
-    "change", [{"preset": "best"}, {"codebook": "maybe"}, {"threads": 0}, {"rate_weight": -1}]
+    "change",
+    [
+        {"bit_depth": 0},
+        {"sparsity": 2},
+        {"structured_sparsity": -1},
+        {"preset": "best"},
+        {"codebook": "maybe"},
+        {"threads": 0},
+        {"rate_weight": -1},
+    ],
 )
 def test_settings_out_of_range(change):
     with pytest.raises(ValueError, match=next(iter(change))):
