@@ -11,7 +11,7 @@ Three forms exist, and :func:`restore` tells them apart by type and shape alone:
 ===============  ==================================  =============================================
 declared type    values                              digits
 ===============  ==================================  =============================================
-float32          RAW_FLOAT
+float32          RAW_FLOAT                           4 of 8 bits or 2 of 16, if that is smaller
 float16          RAW_FLOAT, data format float16      2 of 8 bits or 1 of 16, if that is smaller
 bfloat16         RAW_FLOAT                           2 of 8 bits or 1 of 16, if that is smaller
 float64          RAW_FLOAT, data format float64,     4 of 16 bits
@@ -74,6 +74,7 @@ class _Digits:
 _DIGITS: Final[dict[DType, _Digits]] = {
     np.dtype(np.float16): _Digits(16, Fold.FLOAT, (2, 1)),
     BFLOAT16: _Digits(16, Fold.FLOAT, (2, 1)),
+    np.dtype(np.float32): _Digits(32, Fold.FLOAT, (4, 2)),
     np.dtype(np.float64): _Digits(64, Fold.FLOAT, (4,)),
     np.dtype(np.int32): _Digits(32, Fold.SIGNED, (2,)),
     np.dtype(np.int64): _Digits(64, Fold.SIGNED, (4,)),
@@ -143,8 +144,9 @@ def _carrier(
     layout = _DIGITS.get(value.dtype)
     if values is not None and (is_floating(value.dtype) and not settings.lossless):
         return values, None
-    # Wider types go as digits only where they must: otherwise their values are small.
-    useful = layout is not None and not plain and layout.width <= _MAX_CHOSEN
+    # Wider integers go as digits only where they must: otherwise their values are small.
+    small = layout is not None and (layout.width <= _MAX_CHOSEN or is_floating(value.dtype))
+    useful = small and not plain
     counts = [0] if values is not None else []  # 0 stands for values
     if layout is not None and (useful or values is None):
         # One digit of a number without dimensions would look like its value.
