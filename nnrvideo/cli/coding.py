@@ -49,6 +49,14 @@ def add_coding(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="rows become 0 whose mean magnitude is below this share of the mean (default: none)",
     )
     coding.add_argument(
+        "--low-rank",
+        type=float,
+        default=0.0,
+        metavar="ENERGY",
+        help="send weights as products of two factors that keep this share of their energy, e.g. "
+        "0.999, where that takes fewer values (default: never)",
+    )
+    coding.add_argument(
         "--nonweight-qp",
         type=int,
         default=None,
@@ -118,6 +126,7 @@ def coding_settings(options: argparse.Namespace, *, lossless: bool = False) -> E
             bit_depth=options.bit_depth,
             sparsity=options.sparsity,
             structured_sparsity=options.structured_sparsity,
+            low_rank=options.low_rank,
             qp_density=options.qp_density,
             dependent_quantisation=options.dq,
             lossless=lossless,

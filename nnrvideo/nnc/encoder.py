@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.exact import is_single, to_single
+from nnrvideo.nnc.lowrank import factorise
 from nnrvideo.nnc.quantisation import base_qp, quantisation_parameter
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.sparsify import sparsify
@@ -26,6 +27,7 @@ from nnrvideo.nnc.unitcoder import UnitPlan, code_units
 from nnrvideo.nnc.units import ModelParameterSet, NodeId, Quantization, StartUnit, Unit
 
 Array = npt.NDArray[Any]
+Value = TypeVar("Value")
 
 _INT32_MAX: Final = (1 << 31) - 1
 
@@ -67,7 +69,9 @@ def encode(
             performance on a validation set.  What depends on the coding is filled in.
 
     Returns:
-        The bitstream.  NNCodec 2.1.3 decodes it, unless the topology is binary.
+        The bitstream.  ``Decoded.network_tensors`` has the network's own tensors, with factors
+        multiplied and local scales applied.  NNCodec 2.1.3 decodes it, unless the topology is
+        binary.
 
     Raises:
         ValueError: A dtype or value that NNC cannot carry: NaN and infinity unless lossless,
@@ -94,20 +98,19 @@ def encode(
         block = grouped.get(name, {Role.WEIGHT: name})
         if name in companions and name not in grouped:
             continue
-        plans.append(
-            UnitPlan(
-                {role: arrays[each] for role, each in block.items()},
-                block,
-                arrays[name].shape,
-                {role: qps[each] for role, each in block.items() if each in qps},
-                base,
-                NodeId(settings.device_id, index, 0)
-                if settings.node_ids and settings.profile == 1
-                else None,
-                FORMATS[np.asarray(tensors[name]).dtype.name],
-                settings=None if own[name] is settings else own[name],
-            )
+        plan = UnitPlan(
+            {role: arrays[each] for role, each in block.items()},
+            block,
+            arrays[name].shape,
+            {role: qps[each] for role, each in block.items() if each in qps},
+            base,
+            NodeId(settings.device_id, index, 0)
+            if settings.node_ids and settings.profile == 1
+            else None,
+            FORMATS[np.asarray(tensors[name]).dtype.name],
+            settings=None if own[name] is settings else own[name],
         )
+        plans.append(_decomposed(plan, name, own[name], tensors))
     mps = replace(
         parameters or ModelParameterSet(),
         topology_carriage_flag=topology is not None,
@@ -119,6 +122,32 @@ def encode(
         units.append(pack_topology(topology))
     units.extend(code_units(plans, settings))
     return write_units(units)
+
+
+def _decomposed(
+    plan: UnitPlan, name: str, settings: EncodeSettings, tensors: Mapping[str, Array]
+) -> UnitPlan:
+    """The plan with two factors instead of the weight, where they pay."""
+    if not settings.low_rank or Role.WEIGHT not in plan.qps:
+        return plan
+    factors = factorise(plan.arrays[Role.WEIGHT], settings.low_rank)
+    names = dict(zip((Role.G, Role.H), (f"{name}_G", f"{name}_H"), strict=True))
+    if factors is None or any(each in tensors for each in names.values()):
+        return plan
+
+    def swapped(old: Mapping[Role, Value], new: Sequence[Value]) -> dict[Role, Value]:
+        result: dict[Role, Value] = dict(zip((Role.G, Role.H), new, strict=True))
+        result.update((role, each) for role, each in old.items() if role is not Role.WEIGHT)
+        return result
+
+    qp = plan.qps[Role.WEIGHT]
+    return replace(
+        plan,
+        arrays=swapped(plan.arrays, factors),
+        names=swapped(plan.names, tuple(names.values())),
+        qps=swapped(plan.qps, (qp, qp)),
+        rank=factors[0].shape[1],
+    )
 
 
 def _own(chosen: EncodeSettings, settings: EncodeSettings) -> EncodeSettings:

@@ -96,6 +96,8 @@ class EncodeSettings:
         sparsity: Share of each weight's values, the smallest ones, that become 0.
         structured_sparsity: Rows become 0 whose mean magnitude is below this share of the mean of
             all rows.
+        low_rank: Weights become products of two factors that keep this share of their energy,
+            above 0 and to 1, wherever that takes fewer values; 0: none does.
         dependent_quantisation: Trellis-coded quantisation: about 1.5 dB for the same bytes.
         lossless: Floats bit for bit, as raw binary32 where no smaller form is exact; QPs are not
             used.
@@ -125,6 +127,7 @@ class EncodeSettings:
     bit_depth: int | None = None
     sparsity: float = 0.0
     structured_sparsity: float = 0.0
+    low_rank: float = 0.0
     dependent_quantisation: bool = True
     lossless: bool = False
     cabac_unary_length_minus1: int | None = None
@@ -161,12 +164,13 @@ class EncodeSettings:
         for name, share in (
             ("sparsity", self.sparsity),
             ("structured_sparsity", self.structured_sparsity),
+            ("low_rank", self.low_rank),
         ):
             if not 0 <= share <= 1:
                 msg = f"{name} {share} is not 0 to 1"
                 raise ValueError(msg)
-        if self.lossless and (self.sparsity or self.structured_sparsity):
-            msg = "sparsity changes weights, so it is not lossless"
+        if self.lossless and (self.sparsity or self.structured_sparsity or self.low_rank):
+            msg = "sparsity and low rank change weights, so they are not lossless"
             raise ValueError(msg)
         if self.rate_weight is not None and not 0 <= self.rate_weight < float("inf"):
             msg = f"rate_weight {self.rate_weight} is not a finite number of 0 or more"

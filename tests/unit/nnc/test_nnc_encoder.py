@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -342,6 +344,27 @@ def test_weak_rows_go():
     decoded = nnc.decode(data)
     assert np.flatnonzero(~decoded.tensors["w"].any(axis=(1, 2, 3))).tolist() == [2, 5]
     assert decoded.coded[0][0].choices.row_skip_flags.sum() == 2
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("scan_order", [0, 1])
+def test_low_rank(bias, scan_order):
+    """A weight of rank three goes as factors; one of full rank does not."""
+    low = RANDOM.normal(0, 1, (40, 3)) @ RANDOM.normal(0, 0.1, (3, 54))
+    tensors = {"low": low.reshape(40, 6, 3, 3).astype(np.float32), "w": WEIGHT}
+    tensors["bias"] = RANDOM.normal(0, 0.1, 40).astype(np.float32)
+    blocks = [{Role.WEIGHT: "low", Role.BIAS: "bias"}] if bias else []
+    settings = nnc.EncodeSettings(low_rank=0.9999, scan_order=scan_order)
+    stream = nnc.encode(tensors, settings, blocks=blocks)
+    decoded = nnc.decode(stream)
+    assert nnc.recode(decoded) == stream
+    assert {"low_G", "low_H", "w", "bias"} == set(decoded.tensors)
+    assert decoded.tensors["low_G"].shape == (40, 3)
+    found = decoded.network_tensors()
+    assert set(found) == set(tensors)
+    for name, value in tensors.items():
+        np.testing.assert_allclose(found[name], value, atol=0.02)
+    assert len(stream) < 0.6 * len(nnc.encode(tensors, replace(settings, low_rank=0)))
 
 
 def test_the_parameter_set_may_say_more():
