@@ -18,6 +18,7 @@ from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.encoder import FORMATS, checked_array
 from nnrvideo.nnc.quantisation import base_qp, quantisation_parameter
 from nnrvideo.nnc.settings import EncodeSettings
+from nnrvideo.nnc.sparsify import sparsify
 from nnrvideo.nnc.stream import write_units
 from nnrvideo.nnc.unitcoder import Parentage, UnitPlan, code_units
 from nnrvideo.nnc.units import ModelParameterSet, NodeId, ParentNode, Quantization, StartUnit
@@ -50,7 +51,7 @@ def encode_update(
     Args:
         differences: Name to new value less old one, of types as for ``encode``.
         state: What the receiver remembers; unchanged.  Decoding the result advances it.
-        settings: Choices of the encoder; second edition, not lossless.
+        settings: Choices of the encoder; second edition, not lossless, without factors.
         base_model_id: Names the network that the differences are to be added to.
         parent_ids: How each unit names its parent: by its place in the update tree, or by the
             hash of the payload that was received last for the tensor, 32 or 64 bytes a tensor.
@@ -63,13 +64,16 @@ def encode_update(
             that shall be named by hash but was never sent.
     """
     settings = settings or EncodeSettings()
-    if settings.profile != 1 or settings.lossless:
-        msg = "an update needs the second edition and is not lossless"
+    if settings.profile != 1 or settings.lossless or settings.low_rank:
+        msg = "an update needs the second edition, is not lossless and has no factors"
         raise ValueError(msg)
     if parent_ids not in get_args(ParentIds):
         msg = f"parent_ids {parent_ids!r} is none of {', '.join(get_args(ParentIds))}"
         raise ValueError(msg)
-    arrays = {name: checked_array(name, array, settings) for name, array in differences.items()}
+    arrays = {
+        name: sparsify(checked_array(name, array, settings), settings)
+        for name, array in differences.items()
+    }
     arrays = {name: array for name, array in arrays.items() if array.any()}
     qps = {
         name: quantisation_parameter(name, array, settings)

@@ -34,6 +34,7 @@ from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.encoder import encode
 from nnrvideo.nnc.quantisation import qp_of_depth, qp_of_step
 from nnrvideo.nnc.settings import EncodeSettings
+from nnrvideo.nnc.sparsify import sparsify
 from nnrvideo.nnc.syntax import parse_unit_size
 from nnrvideo.nnc.topology import TopologyPayload
 from nnrvideo.nnc.update import DecoderState
@@ -102,14 +103,16 @@ def encode_layers(
         encode(tensors, _of_layer(settings, qps, last=last == 0), topology=topology, blocks=blocks)
     ]
     state = DecoderState()
-    found = dict(decode(layers[0], state=state, limits=Limits.offline()).tensors)
+    found = dict(decode(layers[0], state=state, limits=Limits.offline()).network_tensors())
     for number, more in enumerate(bits[1:], 1):
         qps = {name: _refined(qp, more, density) for name, qp in qps.items()}
         left = {
-            name: value.astype(np.float32) - found[name].astype(np.float32)
+            name: sparsify(value.astype(np.float32), settings) - found[name].astype(np.float32)
             for name, value in weights.items()
         }
-        chosen = _of_layer(settings, qps, last=number == last)
+        # What is left out is no error that a later layer should mend.
+        whole = replace(settings, sparsity=0.0, structured_sparsity=0.0, low_rank=0.0)
+        chosen = _of_layer(whole, qps, last=number == last)
         layers.append(encode_update(left, state, chosen))
         decoded = decode(layers[-1], state=state, limits=Limits.offline()).tensors
         for name, value in decoded.items():

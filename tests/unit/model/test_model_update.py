@@ -173,6 +173,26 @@ def test_one_base_serves_many_updates(base):
     assert before == {name: value.tobytes() for name, value in base.tensors.items()}
 
 
+def test_sparse_updates(base):
+    """Small differences are dropped, and what is left is where they were largest."""
+    new = tuned(base.tensors, 3, 0.2)
+    sparse = nnc.EncodeSettings(qp=-30, sparsity=0.95)
+    update = diff(base, {"conv": new["conv"]}, sparse)
+    changed = receive(update, base).tensors["conv"] != base.tensors["conv"]
+    assert 0 < changed.mean() < 0.055
+    assert len(update) < 0.5 * len(diff(base, {"conv": new["conv"]}, nnc.EncodeSettings(qp=-30)))
+
+
+def test_a_base_of_factors():
+    random = np.random.default_rng(0)
+    weight = (random.normal(0, 1, (30, 2)) @ random.normal(0, 0.2, (2, 36))).astype(np.float32)
+    base = receive(nnc.encode({"w": weight}, nnc.EncodeSettings(low_rank=0.999)))
+    assert list(base.tensors) == ["w"]
+    moved = base.tensors["w"] + np.float32(0.125)
+    found = receive(diff(base, {"w": moved}), base)
+    np.testing.assert_allclose(found.tensors["w"], moved, atol=4e-3)
+
+
 @pytest.mark.parametrize(
     ("new", "message"),
     [
@@ -196,7 +216,7 @@ def test_an_update_must_fit(base):
         receive(data, huge)
 
 
-@pytest.mark.parametrize("change", [{"lossless": True}, {"profile": 0}])
+@pytest.mark.parametrize("change", [{"lossless": True}, {"profile": 0}, {"low_rank": 0.9}])
 def test_settings_that_no_update_can_have(base, change):
     with pytest.raises(ValueError, match="update"):
         diff(base, base.tensors, nnc.EncodeSettings(**change))

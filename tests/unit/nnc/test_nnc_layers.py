@@ -81,3 +81,11 @@ def test_layers_cost_little():
 def test_layers_of_no_use(bits):
     with pytest.raises(ValueError, match="layers"):
         nnc.encode_layers(TENSORS, bits)
+
+
+def test_layers_above_factors():
+    low = {"w": (RANDOM.normal(0, 1, (30, 2)) @ RANDOM.normal(0, 0.2, (2, 36))).astype(np.float32)}
+    layers = nnc.encode_layers(low, (5, 4), nnc.EncodeSettings(low_rank=0.999))
+    state = nnc.DecoderState()
+    first, second = (nnc.decode(layer, state=state).network_tensors()["w"] for layer in layers)
+    np.testing.assert_allclose(first + second, low["w"], atol=0.02)
