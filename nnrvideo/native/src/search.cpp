@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nnrcore/search.h"
 
+#include <algorithm>
 #include <array>
 
 #include "checks.h"
@@ -9,26 +10,73 @@
 namespace nnrcore {
 namespace {
 
-// A context that runs all initialisations side by side and adds up their costs.
-struct Trials {
-    std::array<Context, kInitIndices> contexts;
-    std::array<std::int64_t, kInitIndices> costs{};
+constexpr int kLargestSum = 4096;  // beyond what 16 a + b can become
 
-    Trials() {
-        for (int i = 0; i < kInitIndices; ++i) contexts[static_cast<std::size_t>(i)].initialise(i);
+// Cost of either bin by the context's sum >> 3, and the steps of both counters by shift and by
+// counter: what Context computes, laid out so that nine contexts at a time are a few loads each.
+struct TrialTables {
+    std::array<std::array<std::int32_t, 2 * kLargestSum / 8>, 2> costs;
+    std::array<std::array<std::int16_t, 32>, kInitIndices> steps_a;
+    std::array<std::array<std::int16_t, 32>, kInitIndices> steps_b;
+
+    TrialTables() {
+        const CostTables& tables = cost_tables();
+        for (int scaled = -kLargestSum / 8; scaled < kLargestSum / 8; ++scaled) {
+            const auto confidence = static_cast<std::size_t>(
+                std::min(scaled < 0 ? -scaled : scaled, kCostEntries - 1));
+            const auto at = static_cast<std::size_t>(scaled + kLargestSum / 8);
+            costs[scaled >= 0][at] = tables.more_probable[confidence];
+            costs[scaled < 0][at] = tables.less_probable[confidence];
+        }
+        for (std::size_t i = 0; i < kInitIndices; ++i) {
+            for (std::size_t n = 0; n < kStep.size(); ++n) {
+                steps_a[i][n] = static_cast<std::int16_t>(kStep[n] >> kShiftA[i]);
+                steps_b[i][n] = static_cast<std::int16_t>(kStep[n] >> kShiftB[i]);
+            }
+        }
     }
+};
+
+const TrialTables& trial_tables() {
+    static const TrialTables tables;
+    return tables;
+}
+
+// A context that runs all initialisations side by side and adds up their costs.
+class Trials {
+public:
+    Trials() { reset(); }
     void initialise(int) {}  // every one is tried
     void reset() {
-        for (auto& context : contexts) context.reset();
+        a_ = kInitialA;
+        b_ = kInitialB;
+    }
+    template <int Sign>
+    void charge(const TrialTables& tables) {
+        const auto& costs = tables.costs[Sign > 0];
+        for (std::size_t i = 0; i < kInitIndices; ++i) {
+            const int a = a_[i];
+            const int b = b_[i];
+            costs_[i] += costs[static_cast<std::size_t>(((16 * a + b) >> 3) + kLargestSum / 8)];
+            const auto step_a = static_cast<std::size_t>(16 + (Sign * a >> 3));
+            const auto step_b = static_cast<std::size_t>(16 + (Sign * b >> 7));
+            a_[i] = static_cast<std::int16_t>(a + Sign * tables.steps_a[i][step_a]);
+            b_[i] = static_cast<std::int16_t>(b + Sign * tables.steps_b[i][step_b]);
+        }
     }
     std::uint8_t best() const {
         std::size_t best = 0;
-        for (std::size_t i = 1; i < costs.size(); ++i) {
+        for (std::size_t i = 1; i < costs_.size(); ++i) {
             const std::int64_t naming = 3 * kCostUnit;
-            if (costs[i] + naming < costs[best] + (best ? naming : 0)) best = i;
+            if (costs_[i] + naming < costs_[best] + (best ? naming : 0)) best = i;
         }
         return static_cast<std::uint8_t>(best);
     }
+
+private:
+    std::array<std::int16_t, kInitIndices> a_;
+    std::array<std::int16_t, kInitIndices> b_;
+    std::array<std::int64_t, kInitIndices> costs_{};
 };
 
 // Charges the bins of one segment in every `stride`; the others only pass.
@@ -38,9 +86,10 @@ struct SearchEngine {
 
     unsigned context_bin(Trials& trials, unsigned bin) {
         if (!active) return bin;
-        for (std::size_t i = 0; i < trials.contexts.size(); ++i) {
-            trials.costs[i] += trials.contexts[i].cost(bin, *tables);
-            trials.contexts[i].adapt(bin);
+        if (bin) {
+            trials.charge<1>(*tables);
+        } else {
+            trials.charge<-1>(*tables);
         }
         return bin;
     }
@@ -53,7 +102,7 @@ struct SearchEngine {
     std::int64_t position() const { return 0; }
     std::int64_t bit_position() const { return 0; }
 
-    const CostTables* tables = &cost_tables();
+    const TrialTables* tables = &trial_tables();
     std::int64_t stride = 1;
     std::int64_t segment = 0;
     bool active = true;
