@@ -6,6 +6,7 @@ Nothing here costs a decoder anything, and nothing is normative.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Final, final
 
@@ -33,6 +34,8 @@ _LARGEST_COUNTED: Final = 1024  # larger values are remainder whatever the numbe
 _HISTOGRAM_VALUES: Final = 1 << 16
 _MIN_SEGMENTS: Final = 16  # that a sampled search looks at
 _HURRY: Final = 4
+_FLAGS_TO_LEARN: Final = 16.0  # bits
+_CHEAPEST_ZERO: Final = 0.02  # bits, in a row of its own among others
 _CONTEXT_BITS: Final = 1.0  # to name a state or to learn it, besides half a bit per doubling
 
 
@@ -126,7 +129,7 @@ def _choose_states(
     if flags is None and before is not None and before.row_skip_flags is not None:
         flags = before.row_skip_flags  # the path of the levels leads through these rows
     must_skip = flags is not None and spec.dq_flag and spec.block_size > 0
-    skips = [flags] if flags is None or must_skip else [None, flags]
+    skips = [flags] if flags is None or must_skip or _surely_pays(flags, spec) else [None, flags]
     trials = [
         TensorChoices((), skip, history)
         for history in _history_flags(levels, spec)
@@ -141,6 +144,14 @@ def _choose_states(
         indices = search_init_indices(levels, spec, choices, stride=stride)
         choices = replace(choices, init_indices=indices)
     return Chosen(levels, spec, choices)
+
+
+def _surely_pays(flags: npt.NDArray[np.bool_], spec: TensorSpec) -> bool:
+    """True if flags for rows of zeros cost less than those zeros do at their very cheapest."""
+    skipped = int(flags.sum())
+    share = min(max(skipped / flags.size, 1e-9), 1 - 1e-9)
+    entropy = -share * math.log2(share) - (1 - share) * math.log2(1 - share)
+    return flags.size * entropy + _FLAGS_TO_LEARN < skipped * spec.cols * _CHEAPEST_ZERO
 
 
 def _history_flags(levels: Levels, spec: TensorSpec) -> tuple[bool, ...]:
