@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nnrvideo.authoring import embed
 from nnrvideo.container import open_media, remux
-from nnrvideo.model import infer_contract, load_onnx, pack, to_nnpfc
-from nnrvideo.nnc import EncodeSettings, encode
+from nnrvideo.model import diff, infer_contract, load_onnx, pack, receive, to_nnpfc, unpack
+from nnrvideo.nnc import EncodeSettings, encode, split_layers
 from nnrvideo.player import enhanced_pictures
 from nnrvideo.runtime import Upscaler, resize_picture
 from nnrvideo.sei import Nnpfc
@@ -116,6 +116,38 @@ def test_every_update_holds_until_the_next(make_clip, tmp_path, codec):
         updates={at(7): update(80), at(24): update(120), at(33): update(160)},
     )  # fmt: skip
     assert marks(tmp_path / "net.mkv") == [40] * 7 + [80] * 17 + [120] * 9 + [160] * 7
+
+
+def test_updates_of_differences_each_relative_to_the_base(make_clip, tmp_path):
+    """What ``diff`` makes: TCA, the base named by its weights, and no memory of other updates."""
+    film = clip(make_clip, tmp_path / "clip.mp4", "libx265")
+    message = base(40)
+    received = receive(message.nnpfc_payload_byte)
+
+    def moved(mark: int) -> bytes:
+        bias = np.full(4, mark / 255, np.float32)
+        return diff(received, {"bias": bias}, EncodeSettings(nonweight_qp=-60))
+
+    embed(film, tmp_path / "net.mp4", message, updates={at(7): moved(80), at(24): moved(120)})
+    assert marks(tmp_path / "net.mp4") == [40] * 7 + [80] * 17 + [120] * 16
+
+
+def test_an_update_of_another_network_costs_the_enhancement(make_clip, tmp_path):
+    film = clip(make_clip, tmp_path / "clip.mp4")
+    other = receive(base(99).nnpfc_payload_byte)
+    wrong = diff(other, {"bias": np.full(4, 0.5, np.float32)})
+    embed(film, tmp_path / "net.mp4", base(40), updates={at(7): wrong})
+    assert marks(tmp_path / "net.mp4") == [40] * 7 + [None] * 33
+
+
+def test_a_layered_network(make_clip, tmp_path):
+    film = clip(make_clip, tmp_path / "clip.mp4")
+    message = base(40)
+    network = unpack(message.nnpfc_payload_byte).require_network()
+    layered = pack(network, EncodeSettings(nonweight_qp=-60), layers=(4, 2, 2))
+    assert len(split_layers(layered)) == 3
+    embed(film, tmp_path / "net.mp4", replace(message, nnpfc_payload_byte=layered))
+    assert marks(tmp_path / "net.mp4") == [40] * FRAMES
 
 
 @pytest.mark.parametrize("gop", LEADING)
