@@ -6,6 +6,7 @@ Spec: spec/nnc.md §7 to §10, §13.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -22,6 +23,7 @@ from nnrvideo.entropy.spec import (
 )
 
 _DEFAULT_CHOICES = TensorChoices()
+_NO_POINTS = np.empty((0, 3), np.int64)
 
 
 @final
@@ -41,20 +43,25 @@ class CabacDecoder:
         check_bypass_width(count, signed=True)
         return self._core.iae(count)
 
-    def tensor(self, spec: TensorSpec) -> DecodedTensor:
+    def tensor(
+        self, spec: TensorSpec, points: Sequence[EntryPoint] = (), threads: int = 1
+    ) -> DecodedTensor:
         """Reads one tensor; see :meth:`nnrvideo.entropy.spec.Decoder.tensor`."""
         levels = np.empty((spec.rows, spec.cols), dtype=np.int32)
         rows = np.empty(spec.rows, dtype=np.uint8)
         indices = np.empty(_native.max_init_indices(spec.unary_length), dtype=np.uint8)
-        history, skipping, count, points = self._core.tensor(
-            _core_spec(spec), levels, rows, indices
+        given = _NO_POINTS
+        if points and threads > 1:
+            given = np.array([(p.cabac_offset, p.dq_state, p.bit_offset) for p in points], np.int64)
+        history, skipping, count, found = self._core.tensor(
+            _core_spec(spec), levels, rows, indices, given, threads
         )
         choices = TensorChoices(
             tuple(indices[:count].tolist()),
             rows.astype(np.bool_) if skipping else None,
             history,
         )
-        return DecodedTensor(levels, choices, tuple(EntryPoint(*point) for point in points))
+        return DecodedTensor(levels, choices, tuple(EntryPoint(*point) for point in found))
 
     def terminate(self) -> int:
         """Reads the terminating bin and checks the stop pattern; returns the codeword's bytes."""

@@ -10,6 +10,7 @@ Spec: ISO/IEC 15938-17 arithmetic coding; spec/nnc.md §7 to §10.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -66,12 +67,19 @@ class CabacDecoder:
         value = self.uae(count)
         return value - (1 << count) if value >> count - 1 else value
 
-    def tensor(self, spec: TensorSpec) -> DecodedTensor:
+    def tensor(
+        self,
+        spec: TensorSpec,
+        points: Sequence[EntryPoint] = (),
+        threads: int = 1,  # noqa: ARG002
+    ) -> DecodedTensor:
         """Reads one tensor.
 
         Args:
             spec: what the payload syntax depends on; ``rows * cols`` levels are allocated, so the
                 caller has checked them against its limits.
+            points: ignored: there is one thread.
+            threads: ignored.
 
         Returns:
             Levels, the choices of the encoder and the entry points passed.

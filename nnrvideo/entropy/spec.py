@@ -10,6 +10,7 @@ Spec: ISO/IEC 15938-17 compressed data unit payload; spec/nnc.md §9, §10.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -236,8 +237,14 @@ class Decoder(Protocol):
         """Reads a ``count``-bit unsigned number of bypass bins, 0 <= count <= 32."""
         ...
 
-    def tensor(self, spec: TensorSpec) -> DecodedTensor:
-        """Reads one tensor. Raises ``BitstreamError`` when the bins break the syntax."""
+    def tensor(
+        self, spec: TensorSpec, points: Sequence[EntryPoint] = ..., threads: int = ...
+    ) -> DecodedTensor:
+        """Reads one tensor. Raises ``BitstreamError`` when the bins break the syntax.
+
+        With the entry points of the tensor's header and several threads, block rows may be read
+        side by side; the result is the same, wrong points included.
+        """
         ...
 
     def terminate(self) -> int:

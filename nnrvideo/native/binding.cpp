@@ -106,13 +106,22 @@ nb::tuple state(Coder& self) {
 
 nb::tuple decode_tensor(Decoder& self, const Spec& spec, Array<std::int32_t, 2> levels,
                         Array<std::uint8_t, 1> row_skip_flags,
-                        Array<std::uint8_t, 1> init_indices) {
+                        Array<std::uint8_t, 1> init_indices,
+                        const Array<const std::int64_t, 2>& points, int threads) {
     Exclusive exclusive(self.busy);
+    if (points.shape(1) != 3) throw nnrcore::argument_error("an entry point has three numbers");
+    std::vector<nnrcore::EntryPoint> given;
+    for (std::size_t n = 0; n < points.shape(0); ++n) {
+        const std::int64_t* point = points.data() + 3 * n;
+        given.push_back({static_cast<std::uint32_t>(point[0]),
+                         static_cast<std::uint32_t>(point[1]), point[2]});
+    }
     nnrcore::TensorResult result;
     {
         nb::gil_scoped_release released;
         result = self.core.tensor(spec.core,
-                                  {span(levels), span(row_skip_flags), span(init_indices)});
+                                  {span(levels), span(row_skip_flags), span(init_indices)}, given,
+                                  threads);
     }
     return nb::make_tuple(result.hist_dep_sig_prob_enabled_flag, result.row_skip_enabled_flag,
                           result.init_count, entry_points(self.core.entry_points()));
@@ -209,7 +218,8 @@ NB_MODULE(_native, m) {
             return self.core.iae(count);
         }, "count"_a)
         .def("tensor", &decode_tensor, "spec"_a, nb::arg("levels").noconvert(),
-             nb::arg("row_skip_flags").noconvert(), nb::arg("init_indices").noconvert())
+             nb::arg("row_skip_flags").noconvert(), nb::arg("init_indices").noconvert(),
+             nb::arg("points").noconvert(), "threads"_a)
         .def("terminate", [](Decoder& self) {
             Exclusive exclusive(self.busy);
             return self.core.terminate();

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -191,7 +192,7 @@ class _Ahead:
         ]
         names = [name for unit in coded for name in unit.topology_elem_ids]
         large = sum(len(unit.payload) for unit in coded) >= _PARALLEL_BYTES
-        self._wanted = large and threads != 1 and len(coded) > 1 and len(set(names)) == len(names)
+        self.wanted = large and threads != 1 and len(coded) > 1 and len(set(names)) == len(names)
         self._threads = threads
         self._found: dict[int, tuple[CodedTensor, ...]] = {}
 
@@ -202,7 +203,7 @@ class _Ahead:
         decode_one: Callable[[DataUnit, SyntaxContext], tuple[CodedTensor, ...]],
     ) -> None:
         """Decodes all units that can be, if that is worth the threads."""
-        if not self._wanted:
+        if not self.wanted:
             return
         context = SyntaxContext.after(known)
         jobs: list[tuple[int, DataUnit, SyntaxContext]] = []
@@ -242,7 +243,11 @@ def _decode_units(
 
     def decode_one(unit: DataUnit, context: SyntaxContext) -> tuple[CodedTensor, ...]:
         around = PayloadContext(
-            context.general_profile_idc, context.quantization, working, nncodec1
+            context.general_profile_idc,
+            context.quantization,
+            working,
+            nncodec1,
+            1 if ahead.wanted else threads or os.cpu_count() or 1,
         )
         return decode_codeword(unit, around, limits)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import final
 
 import numpy as np
@@ -63,12 +64,14 @@ class PayloadContext:
         quantization: Parameter set in force, None if no set has one.
         state: Memory of the receiver.
         nncodec1: First-edition stream in the flavour of NNCodec 1.x.
+        threads: For the block rows of one tensor.
     """
 
     general_profile_idc: int
     quantization: Quantization | None
     state: DecoderState
     nncodec1: bool = False
+    threads: int = 1
 
 
 def decode_codeword(
@@ -93,11 +96,13 @@ def decode_codeword(
     decoder = entropy.decoder(unit.payload)
     tensors: list[CodedTensor] = []
     points: list[EntryPoint] = []
+    given = iter(unit.entry_points)
     for element, spec in zip(elements, specs, strict=True):
         qp_delta = qp = None
         if is_quantised(unit):
             qp_delta, qp = _read_qp(decoder, context)
-        decoded = decoder.tensor(spec)
+        ahead = tuple(islice(given, block_rows(spec) - 1)) if element.scan_order else ()
+        decoded = decoder.tensor(spec, ahead, context.threads)
         levels = decoded.levels.reshape(element.shape)
         levels.flags.writeable = False
         tensors.append(CodedTensor(element, spec, levels, decoded.choices, qp_delta, qp))
@@ -111,6 +116,11 @@ def decode_codeword(
     if tuple(points) != unit.entry_points:
         raise BitstreamError("entry points do not match the codeword", element="bit_offset_list")
     return tuple(tensors)
+
+
+def block_rows(spec: TensorSpec) -> int:
+    """Block rows of a tensor with a block scan, 1 for any other.  Spec: scan orders."""
+    return max(1, -(-spec.rows // spec.block_size)) if spec.block_size else 1
 
 
 def encode_codeword(

@@ -39,7 +39,15 @@ def compiled(folder, flags):
         *(NATIVE / "src").glob("*.cpp"),
         *(NATIVE / "fuzz" / f"{name}.cpp" for name in (*NATIVE_TARGETS, "replay")),
     ]
-    common = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-ffp-contract=off", "-D_GLIBCXX_ASSERTIONS"]
+    common = [
+        "-std=c++17",
+        "-pthread",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-ffp-contract=off",
+        "-D_GLIBCXX_ASSERTIONS",
+    ]
     common += ["-I", str(NATIVE / "include"), "-I", str(NATIVE / "src")]
 
     def build(source):

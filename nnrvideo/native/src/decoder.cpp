@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nnrcore/errors.h"
 #include "nnrcore/tensor.h"
+#include "parallel.h"
 #include "payload.h"
 
 namespace nnrcore {
 
-Decoder::Decoder(const std::uint8_t* data, std::size_t size) : engine_(data, size), bank_(1) {}
+Decoder::Decoder(const std::uint8_t* data, std::size_t size)
+    : data_(data), size_(size), engine_(data, size), bank_(1) {}
 
 void Decoder::require_running() const {
     if (finished_) throw argument_error("the codeword has been terminated");
@@ -27,7 +29,7 @@ std::int64_t Decoder::iae(int count) {
     return value >> (count - 1) & 1 ? value - (std::int64_t{1} << count) : value;
 }
 
-TensorResult Decoder::tensor(const TensorSpec& spec, const TensorBuffers& buffers) {
+void Decoder::start(const TensorSpec& spec, const TensorBuffers& buffers) {
     require_running();
     spec.validate();
     if (buffers.levels.size != spec.elements() ||
@@ -37,11 +39,26 @@ TensorResult Decoder::tensor(const TensorSpec& spec, const TensorBuffers& buffer
     }
     bank_ = ContextBank<Context>(spec.unary_length);
     entry_points_.clear();
+}
+
+TensorResult Decoder::tensor(const TensorSpec& spec, const TensorBuffers& buffers) {
+    return tensor(spec, buffers, {}, 1);
+}
+
+TensorResult Decoder::tensor(const TensorSpec& spec, const TensorBuffers& buffers,
+                             const std::vector<EntryPoint>& points, int threads) {
+    start(spec, buffers);
     std::vector<detail::BlockRowStart> starts;
     detail::TensorPayload<DecodingEngine> payload(engine_, spec, bank_, starts);
-    const TensorResult result = payload.code({}, {}, buffers);
+    const TensorResult head = payload.code_head({}, buffers);
+    if (threads > 1 && detail::decode_block_rows(data_, size_, spec, buffers, head, points, threads,
+                                                 engine_, bank_)) {
+        entry_points_ = points;
+        return head;
+    }
+    payload.code_rows({}, {}, buffers, head, {0, spec.rows, 0, false});
     for (const auto& start : starts) entry_points_.push_back(start.point);
-    return result;
+    return head;
 }
 
 std::size_t Decoder::terminate() {

@@ -25,6 +25,14 @@ struct BlockRowStart {
     EntryPoint point;
 };
 
+// A run of block rows that is coded on its own (§10).
+struct BlockRows {
+    std::int64_t top = 0;     // first matrix row, a multiple of the block size
+    std::int64_t bottom = 0;  // matrix row after the last
+    unsigned state = 0;       // of dependent quantisation, at the start
+    bool placed = false;      // the engine stands behind the entry into the first block row
+};
+
 // Calls visit(context, signalled) for each context in initialisation order (§9.1).
 template <class AnyContext, class Visit>
 void for_each_initialised(ContextBank<AnyContext>& bank, const TensorSpec& spec, bool history,
@@ -97,28 +105,50 @@ public:
     // `found` stays untouched.
     TensorResult code(Span<const std::int32_t> wanted, const TensorChoices& choices,
                       const TensorBuffers& found) {
+        const TensorResult result = code_head(choices, found);
+        code_rows(wanted, choices, found, result, {0, spec_.rows, 0, false});
+        return result;
+    }
+
+    // What comes before the values: flags and initialisation.
+    TensorResult code_head(const TensorChoices& choices, const TensorBuffers& found) {
         TensorResult result;
         skip_flags(choices, found, result);
         result.init_count =
             initialisation(choices, found, result.hist_dep_sig_prob_enabled_flag);
-        const std::uint8_t* skipped = nullptr;
-        if (result.row_skip_enabled_flag) {
-            skipped = Engine::kDecodes ? found.row_skip_flags.data : choices.row_skip_flags.data;
-        }
-        const bool history = result.hist_dep_sig_prob_enabled_flag;
-        const bool neighbours = spec_.temporal() || history;
-        const bool bounded = spec_.binarisation_codebook_size() != 0;
-        if (neighbours) {
-            bounded ? select_dq<true, true>(wanted.data, found.levels.data, skipped, history)
-                    : select_dq<true, false>(wanted.data, found.levels.data, skipped, history);
-        } else {
-            bounded ? select_dq<false, true>(wanted.data, found.levels.data, skipped, history)
-                    : select_dq<false, false>(wanted.data, found.levels.data, skipped, history);
-        }
         return result;
     }
 
+    // Where the block row coded last started, in bits.
+    std::int64_t row_start() const { return row_start_; }
+
+    // The values of some block rows, or of all rows. Returns the state after them.
+    unsigned code_rows(Span<const std::int32_t> wanted, const TensorChoices& choices,
+                       const TensorBuffers& found, const TensorResult& head,
+                       const BlockRows& rows) {
+        const std::uint8_t* skipped = nullptr;
+        if (head.row_skip_enabled_flag) {
+            skipped = Engine::kDecodes ? found.row_skip_flags.data : choices.row_skip_flags.data;
+        }
+        const Values values{wanted.data, found.levels.data, skipped,
+                            head.hist_dep_sig_prob_enabled_flag, rows};
+        const bool neighbours = spec_.temporal() || values.history;
+        const bool bounded = spec_.binarisation_codebook_size() != 0;
+        if (neighbours) {
+            return bounded ? select_dq<true, true>(values) : select_dq<true, false>(values);
+        }
+        return bounded ? select_dq<false, true>(values) : select_dq<false, false>(values);
+    }
+
 private:
+    struct Values {
+        const std::int32_t* wanted;
+        std::int32_t* found;
+        const std::uint8_t* skipped;
+        bool history;
+        BlockRows rows;
+    };
+
     void skip_flags(const TensorChoices& choices, const TensorBuffers& found,
                     TensorResult& result) {
         if (!spec_.has_skip_flags()) return;
@@ -167,40 +197,43 @@ private:
     }
 
     template <bool Neighbours, bool Bounded>
-    void select_dq(const std::int32_t* wanted, std::int32_t* found, const std::uint8_t* skipped,
-                   bool history) {
-        spec_.dq_flag ? values<Neighbours, Bounded, true>(wanted, found, skipped, history)
-                      : values<Neighbours, Bounded, false>(wanted, found, skipped, history);
+    unsigned select_dq(const Values& all) {
+        return spec_.dq_flag ? values<Neighbours, Bounded, true>(all)
+                             : values<Neighbours, Bounded, false>(all);
     }
 
-    // All values in scan order (§9.2, §9.3, §10). Works on a copy of the engine: nothing can alias
-    // a local object, so its state stays in registers.
+    // Values in scan order (§9.2, §9.3, §10). Works on a copy of the engine: nothing can alias a
+    // local object, so its state stays in registers.
     template <bool Neighbours, bool Bounded, bool Dq>
-    void values(const std::int32_t* wanted, std::int32_t* found, const std::uint8_t* skipped,
-                bool history) {
+    unsigned values(const Values all) {
+        const std::int32_t* wanted = all.wanted;
+        std::int32_t* found = all.found;
+        const std::uint8_t* skipped = all.skipped;
         Engine engine = engine_;
-        const std::int64_t rows = spec_.rows;
+        const std::int64_t rows = all.rows.bottom;
         const std::int64_t cols = spec_.cols;
         const std::int64_t block = spec_.block_size();
         const std::int64_t block_height = block ? block : std::max<std::int64_t>(rows, 1);
         const std::int64_t block_width = block ? block : std::max<std::int64_t>(cols, 1);
-        const bool resets = block && (rows > block || spec_.nncodec1);
+        const bool resets = block && (spec_.rows > block || spec_.nncodec1);
         const bool empty = spec_.binarisation_codebook_size() == 1;
         const std::int32_t* reference = spec_.reference.data;
-        const std::uint8_t* marks = history ? spec_.history.data : nullptr;
-        std::int64_t row_start = 0;
-        unsigned state = 0;
+        const std::uint8_t* marks = all.history ? spec_.history.data : nullptr;
+        std::int64_t row_start = engine.position();
+        unsigned state = all.rows.state;
         unsigned previous = 0;
 
-        for (std::int64_t top = 0; top < rows && cols > 0; top += block_height) {
+        for (std::int64_t top = all.rows.top; top < rows && cols > 0; top += block_height) {
             if (resets) {
-                engine.check_position();
-                const std::uint32_t offset = engine.enter_block_row();
-                if (top > 0) {
-                    starts_.push_back({engine.position(),
-                                       {offset, state, engine.position() - row_start}});
+                if (top > all.rows.top || !all.rows.placed) {
+                    engine.check_position();
+                    const std::uint32_t offset = engine.enter_block_row();
+                    if (top > 0) {
+                        starts_.push_back({engine.position(),
+                                           {offset, state, engine.position() - row_start}});
+                    }
+                    row_start = engine.position();
                 }
-                row_start = engine.position();
                 bank_.reset();
                 previous = 0;
             }
@@ -245,6 +278,8 @@ private:
         }
         engine.check_position();
         engine_ = engine;
+        row_start_ = row_start;
+        return state;
     }
 
     static void zero_segment(const std::int32_t* wanted, std::int32_t* found, std::size_t first,
@@ -335,6 +370,7 @@ private:
     }
 
     Engine& engine_;
+    std::int64_t row_start_ = 0;  // of the block row coded last
     const TensorSpec& spec_;
     ContextBank<AnyContext>& bank_;
     std::vector<BlockRowStart>& starts_;

@@ -57,7 +57,8 @@ std::vector<std::uint8_t> encode(const nnrcore::TensorSpec& spec,
 
 // Throws bitstream_error for a damaged codeword, nothing else.
 std::vector<std::int32_t> decode(const nnrcore::TensorSpec& spec,
-                                 const std::vector<std::uint8_t>& codeword) {
+                                 const std::vector<std::uint8_t>& codeword,
+                                 const std::vector<nnrcore::EntryPoint>& points = {}) {
     std::vector<std::int32_t> levels(spec.elements());
     std::vector<std::uint8_t> skipped(static_cast<std::size_t>(spec.rows));
     std::vector<std::uint8_t> indices(nnrcore::max_init_indices(spec.unary_length));
@@ -65,7 +66,8 @@ std::vector<std::int32_t> decode(const nnrcore::TensorSpec& spec,
     decoder.iae(8);
     decoder.tensor(spec, {{levels.data(), levels.size()},
                           {skipped.data(), skipped.size()},
-                          {indices.data(), indices.size()}});
+                          {indices.data(), indices.size()}},
+                   points, points.empty() ? 1 : 3);
     check(decoder.terminate() == codeword.size(), "the codeword is consumed to its last byte");
     return levels;
 }
@@ -111,6 +113,29 @@ void round_trips(std::mt19937& random) {
         const auto bits = static_cast<double>(nnrcore::estimate_cost(spec, view(levels), {})) / 32768;
         const auto real = 8.0 * static_cast<double>(plain.size());
         check(bits > 0.9 * real - 80 && bits < 1.1 * real + 80, "the estimate is near the size");
+    }
+}
+
+// Block rows by several threads, from true entry points and from damaged ones.
+void block_rows(std::mt19937& random) {
+    for (int round = 0; round < 100; ++round) {
+        auto spec = matrix(20 + random() % 60, 2 + random() % 40, 6);
+        spec.scan_order = 1;
+        std::vector<std::int32_t> levels(spec.elements());
+        for (auto& level : levels) level = static_cast<int>(random() % 9) - 4;
+        nnrcore::Encoder encoder;
+        encoder.iae(-5, 8);
+        encoder.tensor(spec, view(levels), {});
+        const auto codeword = encoder.terminate();
+        auto points = encoder.entry_points()[0];
+        check(decode(spec, codeword, points) == levels, "block rows by several threads");
+        auto& point = points[random() % points.size()];
+        switch (random() % 3) {
+            case 0: point.cabac_offset = random() % 512; break;
+            case 1: point.dq_state = random() % 16; break;
+            default: point.bit_offset += static_cast<int>(random() % 99999) - 50000; break;
+        }
+        check(decode(spec, codeword, points) == levels, "block rows in spite of a damaged list");
     }
 }
 
@@ -165,6 +190,7 @@ int main() {
     std::mt19937 random(20221);
     known_codewords();
     round_trips(random);
+    block_rows(random);
     damaged_codewords(random);
     impossible_arguments();
     if (failures) return EXIT_FAILURE;

@@ -15,7 +15,7 @@ COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 @pytest.mark.skipif(not NATIVE.is_dir(), reason="no source tree")
 def test_core_without_python(tmp_path):
     program = tmp_path / "nnrcore_test"
-    flags = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-ffp-contract=off"]
+    flags = ["-std=c++17", "-pthread", "-O1", "-g", "-Wall", "-Wextra", "-ffp-contract=off"]
     flags += ["-I", str(NATIVE / "include"), "-I", str(NATIVE / "src")]
     sources = [str(NATIVE / "tests/nnrcore_test.cpp"), *map(str, (NATIVE / "src").glob("*.cpp"))]
     sanitisers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -57,6 +57,21 @@ public:
         }
     }
 
+    // Stands behind the entry into a block row: `position` bits are consumed, the offset is known.
+    DecodingEngine(const std::uint8_t* data, std::size_t size, std::int64_t position,
+                   std::uint32_t offset)
+        : data_(data),
+          size_(size),
+          loaded_(static_cast<std::size_t>(position / 8)),
+          value_(offset),
+          range_(kRangeAtEntryPoint) {
+        refill();
+        const int taken = static_cast<int>(position % 8);
+        const std::uint64_t fresh = value_ & ((std::uint64_t{1} << (32 - taken)) - 1);
+        value_ = static_cast<std::uint64_t>(offset) << (32 - taken) | fresh;
+        spare_ -= taken;
+    }
+
     unsigned context_bin(Context& context, unsigned) {
         const std::uint32_t lps = less_probable_width(context.lps_row(), range_);
         const std::uint32_t mps_range = range_ - lps;

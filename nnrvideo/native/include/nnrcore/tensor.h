@@ -95,6 +95,10 @@ public:
     std::uint32_t uae(int count);
     std::int64_t iae(int count);
     TensorResult tensor(const TensorSpec& spec, const TensorBuffers& buffers);
+    // The same, with block rows decoded by several threads from the entry points of the tensor's
+    // header. Points that do not lead from each block row to the next are as if not given.
+    TensorResult tensor(const TensorSpec& spec, const TensorBuffers& buffers,
+                        const std::vector<EntryPoint>& points, int threads);
     std::size_t terminate();
 
     // Entry points passed in the last tensor.
@@ -109,7 +113,10 @@ public:
 
 private:
     void require_running() const;
+    void start(const TensorSpec& spec, const TensorBuffers& buffers);
 
+    const std::uint8_t* data_;
+    std::size_t size_;
     DecodingEngine engine_;
     ContextBank<Context> bank_;
     std::vector<EntryPoint> entry_points_;
