@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
     network = unpacked.network
     # As the graph declares them where there is one, else as they were transmitted.
     tensors = unpacked.decoded.tensors if network is None else network.tensors
-    facts = {
+    facts: dict[str, Any] = {
         "path": str(path),
         "bytes": len(data),
         "units": [
@@ -41,6 +42,8 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
             for unit in units
         ],
         "is_update": unpacked.decoded.is_update,
+        "base_model_id": unpacked.decoded.base_model_id,
+        "model_id": None if unpacked.decoded.is_update else model.model_id(tensors),
         "has_topology": unpacked.decoded.topology is not None,
         "parameters": tensors.parameters,
         "tensors": [
@@ -59,6 +62,7 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
         {
             "size": f"{human_bytes(len(data))} in {len(units)} units",
             "kind": "update" if unpacked.decoded.is_update else "network",
+            **_names(facts),
             "topology": graph,
             "parameters": str(tensors.parameters),
             "fingerprint": tensors.fingerprint(),
@@ -80,6 +84,16 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
         ],
     )
     return Exit.OK
+
+
+def _names(facts: dict[str, Any]) -> dict[str, str]:
+    """What the network is called by updates, and what an update is for."""
+    names = {}
+    if facts["model_id"]:
+        names["model id"] = facts["model_id"]
+    if facts["base_model_id"]:
+        names["update of"] = facts["base_model_id"]
+    return names
 
 
 def _layers(data: bytes) -> list[dict[str, float]]:

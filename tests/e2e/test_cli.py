@@ -410,6 +410,13 @@ def test_diff_and_unpack_against_a_base(network, tmp_path, capsys):
     again = ["diff", str(network), str(tmp_path / "new2.npz"), "--after", str(one), "-o", str(two)]
     assert main([*again, "--json", "--parent", "sha256", *coding]) == 0
     assert json.loads(capsys.readouterr().out)["max_abs_error"] < 0.01
+    names = []
+    for path in (network, one):
+        assert main(["probe", str(path), "--json"]) == 0
+        names.append(json.loads(capsys.readouterr().out))
+    assert names[1]["is_update"] and names[1]["base_model_id"] == names[0]["model_id"]
+    assert main(["probe", str(one)]) == 0
+    assert names[0]["model_id"] in capsys.readouterr().out
     out = tmp_path / "out.npz"
     bases = ["--base", str(network), "--base", str(one)]
     assert main(["unpack", str(two), "-o", str(out), *bases, "-q"]) == 0
