@@ -45,7 +45,8 @@ from nnrvideo.tensors import TensorSet
 Array = npt.NDArray[Any]
 
 _PARALLEL_BYTES: Final = 1 << 15
-"""Of payload; below, threads cost more than they save."""
+_BYTES_A_UNIT: Final = 1 << 10
+"""Of payload, in all and for each unit; below, threads cost more than they save."""
 
 
 @final
@@ -191,7 +192,8 @@ class _Ahead:
             and unit.nnr_compressed_data_unit_payload_type != PayloadType.NNR_PT_RAW_FLOAT
         ]
         names = [name for unit in coded for name in unit.topology_elem_ids]
-        large = sum(len(unit.payload) for unit in coded) >= _PARALLEL_BYTES
+        size = sum(len(unit.payload) for unit in coded)
+        large = size >= max(_PARALLEL_BYTES, _BYTES_A_UNIT * len(coded))
         self.wanted = large and threads != 1 and len(coded) > 1 and len(set(names)) == len(names)
         self._threads = threads
         self._found: dict[int, tuple[CodedTensor, ...]] = {}

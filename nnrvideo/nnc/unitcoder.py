@@ -32,7 +32,8 @@ from nnrvideo.nnc.units import Codebook, DataUnit, NodeId, ParentNode
 Array = npt.NDArray[Any]
 
 _PARALLEL_ELEMENTS: Final = 1 << 16
-"""Below so many elements threads cost more than they save."""
+_ELEMENTS_A_UNIT: Final = 1 << 11
+"""In all and for each unit; below, threads cost more than they save."""
 
 _MIN_DEPENDENT: Final = 64
 """Shorter vectors do not pay for the contexts that dependent quantisation adds."""
@@ -127,7 +128,8 @@ def code_units(plans: Sequence[UnitPlan], settings: EncodeSettings) -> list[Data
         ValueError: A tensor cannot be coded.
     """
     total = sum(plan.elements for plan in plans)
-    threads = 1 if total < _PARALLEL_ELEMENTS else settings.threads
+    small = total < max(_PARALLEL_ELEMENTS, _ELEMENTS_A_UNIT * len(plans))
+    threads = 1 if small else settings.threads
     units = run_all(
         lambda plan: code_unit(plan, settings), plans, threads, size=lambda plan: plan.elements
     )
