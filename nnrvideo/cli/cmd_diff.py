@@ -68,7 +68,8 @@ def execute(options: argparse.Namespace) -> int:
     after = model.receive(update, base, limits=Limits.offline())
     write_bytes(output, update, overwrite=options.overwrite)
 
-    left = weight_error(TensorSet({name: new[name] for name in new}), _only(after.tensors, new))
+    reached = TensorSet({name: after.tensors[name] for name in new})
+    left = weight_error(new, reached)
     changed = 0 if after.decoded is None else len(after.decoded.tensors)
     facts = {
         "base": str(options.base),
@@ -93,10 +94,6 @@ def execute(options: argparse.Namespace) -> int:
             },
         )
     return Exit.OK
-
-
-def _only(tensors: TensorSet, wanted: TensorSet) -> TensorSet:
-    return TensorSet({name: tensors[name] for name in wanted})
 
 
 def load_received(paths: list[Path]) -> Received:

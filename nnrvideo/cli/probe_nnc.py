@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nnrvideo.cli.exits import Exit
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs, print_table
 from nnrvideo.limits import Limits
+
+if TYPE_CHECKING:
+    from nnrvideo.model import Unpacked
 
 
 def probe_nnc(path: Path, *, as_json: bool) -> int:
@@ -26,7 +29,7 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
     limits = Limits.offline()
     unpacked = model.unpack(data, limits=limits)
     units = [unit for layer in unpacked.layers for unit in layer.units]
-    layers = _layers(data)
+    layers = _layers(data, unpacked)
     network = unpacked.network
     # As the graph declares them where there is one, else as they were transmitted.
     tensors = unpacked.decoded.tensors if network is None else network.tensors
@@ -96,27 +99,27 @@ def _names(facts: dict[str, Any]) -> dict[str, str]:
     return names
 
 
-def _layers(data: bytes) -> list[dict[str, float]]:
+def _layers(data: bytes, unpacked: Unpacked) -> list[dict[str, float]]:
     """Bytes of each layer, and how far the network is from the whole one after it.
 
     The difference is the root of the mean square over the values of all real tensors.
     """
     from nnrvideo import model, nnc
 
-    parts = nnc.split_layers(data)
-    if len(parts) == 1:
+    if len(unpacked.layers) == 1:
         return [{"bytes": len(data), "end": len(data), "rms_difference": 0.0}]
-    limits = Limits.offline()
-    whole = model.unpack(data, limits=limits).tensors
+    networks = [unpacked.layers[0].network_tensors()]
+    for layer in unpacked.layers[1:]:
+        changes = layer.network_tensors()
+        networks.append(model.apply_update(networks[-1], changes, differences=True))
     found = []
     end = 0
-    for part in parts:
+    for part, tensors in zip(nnc.split_layers(data), networks, strict=True):
         end += len(part)
-        so_far = model.unpack(data[:end], limits=limits).tensors
         squares = values = 0.0
-        for name, value in whole.items():
+        for name, value in networks[-1].items():
             if model.is_floating(value.dtype):
-                left = value.astype(np.float64) - so_far[name].astype(np.float64)
+                left = value.astype(np.float64) - tensors[name].astype(np.float64)
                 squares += float(np.square(left).sum())
                 values += value.size
         found.append(

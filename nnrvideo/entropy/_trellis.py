@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -50,11 +51,39 @@ def _turned(state: int, turns: int) -> int:
     return state
 
 
-class _Quantiser(Protocol):
-    def begin_block_row(self) -> None: ...
-    def skip_row(self, cols: int) -> None: ...
-    def value(self, at: int, scaled: float) -> None: ...
-    def finish(self) -> None: ...
+class _Quantiser(ABC):
+    """What either way of quantising has in common: it is handed values in coding order."""
+
+    def __init__(
+        self,
+        spec: TensorSpec,
+        choices: TensorChoices,
+        weight: float,
+        *,
+        with_rate: bool,
+        levels: list[int],
+    ) -> None:
+        self._rates = Rates(spec, choices)
+        self._around = _Around(spec, choices)
+        self._weight = weight
+        self._with_rate = with_rate
+        self._levels = levels
+
+    @abstractmethod
+    def begin_block_row(self) -> None:
+        """Contexts and the value before start afresh."""
+
+    @abstractmethod
+    def skip_row(self, cols: int) -> None:
+        """A row of ``cols`` values is skipped."""
+
+    @abstractmethod
+    def value(self, at: int, scaled: float) -> None:
+        """The next value, at a flat index, in steps."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """No value is left."""
 
 
 @dataclass(slots=True)
@@ -77,7 +106,7 @@ class _Step:
         return -magnitude if self.negative else magnitude
 
 
-class _Trellis:
+class _Trellis(_Quantiser):
     """The eight-state search; survivors older than a window are settled."""
 
     def __init__(
@@ -89,11 +118,7 @@ class _Trellis:
         with_rate: bool,
         levels: list[int],
     ) -> None:
-        self._rates = Rates(spec, choices)
-        self._around = _Around(spec, choices)
-        self._weight = weight
-        self._with_rate = with_rate
-        self._levels = levels
+        super().__init__(spec, choices, weight, with_rate=with_rate, levels=levels)
         self._costs = [0.0] + [_UNREACHED] * (DQ_STATES - 1)
         self._previous = [0] * DQ_STATES
         self._steps: list[_Step] = []
@@ -257,7 +282,7 @@ class _Trellis:
         self._adapted = max(0, self._adapted - _SETTLED)
 
 
-class _Scalar:
+class _Scalar(_Quantiser):
     """Without the trellis each value is decided at once: zero or one of the nearest levels."""
 
     def __init__(
@@ -269,11 +294,7 @@ class _Scalar:
         with_rate: bool,
         levels: list[int],
     ) -> None:
-        self._rates = Rates(spec, choices)
-        self._around = _Around(spec, choices)
-        self._weight = weight
-        self._with_rate = with_rate
-        self._levels = levels
+        super().__init__(spec, choices, weight, with_rate=with_rate, levels=levels)
         self._previous = 0
         self._fresh = 0
 

@@ -187,8 +187,7 @@ def _values(name: str, value: Array, settings: EncodeSettings) -> Array | None:
     if dtype in (INT4, UINT4):
         return value.astype(np.int8)
     if dtype == BFLOAT16:
-        wide: Array = (patterns_of(value).astype(np.uint32) << np.uint32(16)).view(np.float32)
-        return wide
+        return widened(value)
     if dtype == np.float64:
         return None if settings.lossless and not is_single(value) else value
     if dtype.kind == "u":
@@ -199,6 +198,12 @@ def _values(name: str, value: Array, settings: EncodeSettings) -> Array | None:
         )
         return value if inside else None
     return value
+
+
+def widened(value: Array) -> Array:
+    """A bfloat16 array as float32, bit for bit."""
+    wide: Array = (patterns_of(value).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return wide
 
 
 def patterns_of(value: Array) -> Array:

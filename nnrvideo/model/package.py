@@ -25,7 +25,7 @@ from nnrvideo.model import element_types
 from nnrvideo.model.blocks import find_blocks
 from nnrvideo.model.differences import apply_update
 from nnrvideo.model.element_types import BFLOAT16, INT4, is_packed
-from nnrvideo.model.exact import carriers, patterns_of
+from nnrvideo.model.exact import carriers, widened
 from nnrvideo.model.graph import Array
 from nnrvideo.model.quantised import quantiser_names
 from nnrvideo.model.topology import Network, Topology
@@ -203,8 +203,7 @@ def save_npz(tensors: TensorSet, path: str | os.PathLike[str]) -> None:
 
 def _of_numpy(value: Array) -> Array:
     if value.dtype == BFLOAT16:
-        wide: Array = (patterns_of(value).astype(np.uint32) << np.uint32(16)).view(np.float32)
-        return wide
+        return widened(value)
     if is_packed(value.dtype):
         return value.astype(np.int8 if value.dtype == INT4 else np.uint8)
     return np.asarray(value)

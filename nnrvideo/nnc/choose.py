@@ -89,8 +89,8 @@ def choose_levels(
     else:
         plain = quantise(values, step, spec)
     passes = effort.passes if with_rate and effort.rate_weight else 0
-    if settings.effort.unary_length and not fixed_unary_length:
-        spec = replace(spec, unary_length=choose_unary_length(plain, dq_flag=spec.dq_flag))
+    if not fixed_unary_length:
+        spec = _with_unary_length(plain, spec, settings)
     # States that only tell the next pass what bins cost need no thorough search.
     found = _choose_states(plain, spec, settings, hurry=_HURRY if passes else 1)
     for number in range(passes):
@@ -100,20 +100,21 @@ def choose_levels(
     return found
 
 
-def choose_coding(
-    levels: Levels, spec: TensorSpec, settings: EncodeSettings, *, fixed_unary_length: bool = False
-) -> Chosen:
+def choose_coding(levels: Levels, spec: TensorSpec, settings: EncodeSettings) -> Chosen:
     """Chooses how to code levels that are given.
 
     Args:
         levels: (rows, cols) int32.
         spec: What the payload syntax depends on; the unary length may be replaced.
         settings: Choices of the encoder.
-        fixed_unary_length: Keep that of ``spec``.
     """
-    if settings.effort.unary_length and not fixed_unary_length:
-        spec = replace(spec, unary_length=choose_unary_length(levels, dq_flag=spec.dq_flag))
-    return _choose_states(levels, spec, settings)
+    return _choose_states(levels, _with_unary_length(levels, spec, settings), settings)
+
+
+def _with_unary_length(levels: Levels, spec: TensorSpec, settings: EncodeSettings) -> TensorSpec:
+    if not settings.effort.unary_length:
+        return spec
+    return replace(spec, unary_length=choose_unary_length(levels, dq_flag=spec.dq_flag))
 
 
 def _choose_states(

@@ -81,7 +81,7 @@ def encode_update(
         if array.dtype == np.float32
     }
     base = base_qp(qps, settings)
-    order = list(differences)
+    order = {name: index for index, name in enumerate(differences)}
     plans = [
         UnitPlan(
             {Role.WEIGHT: array},
@@ -89,7 +89,7 @@ def encode_update(
             array.shape,
             {Role.WEIGHT: qps[name]} if name in qps else {},
             base,
-            _node_id(name, order.index(name), state, settings),
+            _node_id(name, order[name], state, settings),
             FORMATS[np.asarray(differences[name]).dtype.name],
             _parentage(name, array, state, settings, parent_ids),
             optional=True,

@@ -36,6 +36,8 @@ class Role(Enum):
 _FACTORS = frozenset({Role.G, Role.H})
 _MATRICES = frozenset({Role.WEIGHT, Role.G, Role.H})
 _BATCH_NORM = (Role.BETA, Role.GAMMA, Role.MEAN, Role.VARIANCE)
+BATCH_NORM = frozenset(_BATCH_NORM)
+"""Parameters that a block has all of, or none."""
 
 
 @final
@@ -81,10 +83,11 @@ def elements_of(unit: DataUnit, limits: Limits) -> tuple[Element, ...]:
         raise UnsupportedFeatureError(msg)
     if not unit.is_block:
         return (_single(unit, limits),)
-    named = dict(zip(_id_order(unit), unit.topology_elem_ids, strict=False))
-    if len(named) != len(unit.topology_elem_ids) or len(named) != len(_id_order(unit)):
+    order = id_order(unit.compressed_parameter_types)
+    named = dict(zip(order, unit.topology_elem_ids, strict=False))
+    if len(named) != len(unit.topology_elem_ids) or len(named) != len(order):
         raise BitstreamError(
-            f"{len(unit.topology_elem_ids)} ids for the {len(_id_order(unit))} tensors of a block",
+            f"{len(unit.topology_elem_ids)} ids for the {len(order)} tensors of a block",
             element="count_topology_elements_minus2",
         )
     if len(named) < 2:
@@ -119,15 +122,18 @@ def _single(unit: DataUnit, limits: Limits) -> Element:
     return Element(name, shape, role, unit.codebook, unit.scan_order)
 
 
-def _weights(unit: DataUnit) -> list[Role]:
-    decomposed = unit.compressed_parameter_types & ParameterTypes.NNR_CPT_DC
-    return [Role.G, Role.H] if decomposed else [Role.WEIGHT]
+def _weights(types: ParameterTypes) -> list[Role]:
+    return [Role.G, Role.H] if types & ParameterTypes.NNR_CPT_DC else [Role.WEIGHT]
 
 
-def _id_order(unit: DataUnit) -> list[Role]:
-    types = unit.compressed_parameter_types
+def id_order(types: ParameterTypes) -> list[Role]:
+    """What the element ids of a unit stand for, in their order.
+
+    Args:
+        types: compressed_parameter_types of the unit.
+    """
     return [
-        *_weights(unit),
+        *_weights(types),
         *([Role.SCALING] if types & ParameterTypes.NNR_CPT_LS else []),
         *(_BATCH_NORM if types & ParameterTypes.NNR_CPT_BN else []),
         *([Role.BIAS] if types & ParameterTypes.NNR_CPT_BI else []),
@@ -140,7 +146,7 @@ def _payload_order(unit: DataUnit) -> list[Role]:
         *([Role.SCALING] if types & ParameterTypes.NNR_CPT_LS else []),
         *([Role.BIAS] if types & ParameterTypes.NNR_CPT_BI else []),
         *(_BATCH_NORM if types & ParameterTypes.NNR_CPT_BN else []),
-        *_weights(unit),
+        *_weights(types),
     ]
 
 

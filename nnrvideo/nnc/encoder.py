@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from nnrvideo.nnc.elements import Role
+from nnrvideo.nnc.elements import BATCH_NORM, Role
 from nnrvideo.nnc.exact import is_single, to_single
 from nnrvideo.nnc.lowrank import factorise
 from nnrvideo.nnc.quantisation import base_qp, quantisation_parameter
@@ -208,6 +208,10 @@ def grouped_by_weight(
         weight = block.get(Role.WEIGHT)
         if weight is None or len(block) < 2:
             msg = f"a block needs a weight and a companion, not {dict(block)}"
+            raise ValueError(msg)
+        norm = BATCH_NORM & block.keys()
+        if norm and norm != BATCH_NORM:
+            msg = f"block of {weight!r}: a batch norm needs beta, gamma, mean and variance"
             raise ValueError(msg)
         for role, name in block.items():
             if name not in arrays:

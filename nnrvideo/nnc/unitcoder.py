@@ -22,9 +22,9 @@ from nnrvideo.nnc.choose import (
 )
 from nnrvideo.nnc.codebook import choose_codebook, codebook_bits
 from nnrvideo.nnc.constants import NO_COMPANIONS, ParameterTypes, PayloadType
-from nnrvideo.nnc.elements import Element, Role, elements_of
+from nnrvideo.nnc.elements import Element, Role, elements_of, id_order
 from nnrvideo.nnc.parallel import run_all
-from nnrvideo.nnc.payload import CodedTensor, encode_codeword
+from nnrvideo.nnc.payload import CodedTensor, encode_codeword, qp_delta_range
 from nnrvideo.nnc.quantisation import is_automatic
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.units import Codebook, DataUnit, NodeId, ParentNode
@@ -48,17 +48,6 @@ _TYPE_OF_ROLE: Final = {
     Role.G: ParameterTypes.NNR_CPT_DC,
     Role.H: ParameterTypes.NNR_CPT_DC,
 }
-_ID_ORDER: Final = (
-    Role.WEIGHT,
-    Role.G,
-    Role.H,
-    Role.SCALING,
-    Role.BETA,
-    Role.GAMMA,
-    Role.MEAN,
-    Role.VARIANCE,
-    Role.BIAS,
-)
 
 
 @final
@@ -231,8 +220,8 @@ def _with_codebook(plan: UnitPlan, settings: EncodeSettings) -> list[DataUnit]:
 
 
 def _can_signal(delta: int, settings: EncodeSettings) -> bool:
-    half = 32 << settings.qp_density
-    return -half <= delta < half
+    low, high = qp_delta_range(settings.qp_density)
+    return low <= delta <= high
 
 
 def _single(
@@ -313,14 +302,13 @@ def _code_block(plan: UnitPlan, settings: EncodeSettings) -> DataUnit:
 
 
 def _header(plan: UnitPlan, payload_type: PayloadType) -> DataUnit:
-    roles = [role for role in _ID_ORDER if role in plan.names]
     types = NO_COMPANIONS
-    for role in roles:
+    for role in plan.names:
         types |= _TYPE_OF_ROLE.get(role, NO_COMPANIONS)
     is_block = payload_type == PayloadType.NNR_PT_BLOCK
     return DataUnit(
         payload_type,
-        tuple(plan.names[role] for role in roles),
+        tuple(plan.names[role] for role in id_order(types)),
         plan.shape,
         multiple=is_block,
         nnr_decompressed_data_format=plan.data_format,

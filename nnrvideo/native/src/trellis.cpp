@@ -54,6 +54,25 @@ unsigned turned(unsigned state, unsigned turns) {
     return state;
 }
 
+// Reference level and history mark of each value.
+class Surroundings {
+public:
+    Surroundings(const TensorSpec& spec, const TensorChoices& choices)
+        : reference_(spec.reference.data),
+          marks_(choices.hist_dep_sig_prob_enabled_flag ? spec.history.data : nullptr) {}
+
+    Neighbourhood at(std::size_t index) const {
+        Neighbourhood around;
+        if (reference_) around.reference = reference_[index];
+        if (marks_) around.marked = marks_[index] != 0;
+        return around;
+    }
+
+private:
+    const std::int32_t* reference_;
+    const std::uint8_t* marks_;
+};
+
 struct Survivors {
     std::array<double, kDqStates> costs;
     std::array<std::uint8_t, kDqStates> previous;  // context increment of the value before
@@ -63,9 +82,8 @@ class Trellis {
 public:
     Trellis(const TensorSpec& spec, const TensorChoices& choices, double weight, bool with_rate,
             std::int32_t* levels)
-        : spec_(spec),
-          rates_(spec, choices),
-          history_(choices.hist_dep_sig_prob_enabled_flag ? spec.history.data : nullptr),
+        : rates_(spec, choices),
+          surroundings_(spec, choices),
           weight_(weight),
           with_rate_(with_rate),
           levels_(levels) {
@@ -179,9 +197,7 @@ private:
     }
 
     void extend_with_rate(Step& step, const double* distortions, double zero_distortion) {
-        Neighbourhood around;
-        if (spec_.reference.data) around.reference = spec_.reference.data[step.at];
-        if (history_) around.marked = history_[step.at] != 0;
+        const Neighbourhood around = surroundings_.at(step.at);
         double non_zero[4];
         for (unsigned remainder = 0; remainder < 4; ++remainder) {
             const std::int64_t k = (step.multiple(remainder) + 1) >> 1;
@@ -251,10 +267,7 @@ private:
             const unsigned state = step.origin[path_[adapted_]] & 7u;
             const std::int64_t level = step.level(path_[adapted_]);
             const std::int64_t k = detail::contract(level, state);
-            Neighbourhood around;
-            if (spec_.reference.data) around.reference = spec_.reference.data[step.at];
-            if (history_) around.marked = history_[step.at] != 0;
-            rates_.adapt(k, state, adapted_previous_, around);
+            rates_.adapt(k, state, adapted_previous_, surroundings_.at(step.at));
             adapted_previous_ = k == 0 ? 0 : k < 0 ? 1 : 2;
         }
         rates_.refresh();
@@ -286,9 +299,8 @@ private:
         adapted_ = adapted_ < kSettled ? 0 : adapted_ - kSettled;
     }
 
-    const TensorSpec& spec_;
     Rates rates_;
-    const std::uint8_t* history_;
+    Surroundings surroundings_;
     double weight_;
     bool with_rate_;
     std::int32_t* levels_;
@@ -305,9 +317,8 @@ class Scalar {
 public:
     Scalar(const TensorSpec& spec, const TensorChoices& choices, double weight, bool with_rate,
            std::int32_t* levels)
-        : spec_(spec),
-          rates_(spec, choices),
-          history_(choices.hist_dep_sig_prob_enabled_flag ? spec.history.data : nullptr),
+        : rates_(spec, choices),
+          surroundings_(spec, choices),
           weight_(weight),
           with_rate_(with_rate),
           levels_(levels) {}
@@ -330,9 +341,7 @@ public:
 
 private:
     std::int64_t decide(std::size_t at, double x, bool negative, std::int64_t nearest) {
-        Neighbourhood around;
-        if (spec_.reference.data) around.reference = spec_.reference.data[at];
-        if (history_) around.marked = history_[at] != 0;
+        const Neighbourhood around = surroundings_.at(at);
         std::int64_t best = 0;
         double smallest =
             weight_ * (x * x) + rates_.significance(0, previous_, around, false);
@@ -357,9 +366,8 @@ private:
         return best;
     }
 
-    const TensorSpec& spec_;
     Rates rates_;
-    const std::uint8_t* history_;
+    Surroundings surroundings_;
     double weight_;
     bool with_rate_;
     std::int32_t* levels_;

@@ -314,6 +314,7 @@ def test_local_scales_are_multiplied_in():
         ({Role.WEIGHT: "w", Role.BIAS: "x"}, "no tensor 'x'"),
         ({Role.WEIGHT: "w", Role.BIAS: "w"}, "in two blocks"),
         ({Role.WEIGHT: "b", Role.BIAS: "w"}, "no vector of 12"),
+        ({Role.WEIGHT: "w", Role.BETA: "b"}, "batch norm needs"),
         ({Role.WEIGHT: "w", Role.BIAS: "i"}, "not float32"),
     ],
 )
