@@ -11,6 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nnrvideo.training.adaptation import AdaptSettings as AdaptSettings
+    from nnrvideo.training.adaptation import adapt as adapt
+    from nnrvideo.training.adaptation import to_update as to_update
     from nnrvideo.training.data import Degradation as Degradation
     from nnrvideo.training.data import PairSet as PairSet
     from nnrvideo.training.data import PairSettings as PairSettings
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from nnrvideo.training.train import TrainSettings as TrainSettings
 
 _OWNERS = {
+    "adaptation": ("AdaptSettings", "adapt", "to_update"),
     "data": ("Degradation", "PairSet", "PairSettings", "find_clips", "make_pairs"),
     "evaluate": ("Measurement", "measure"),
     "export": ("to_nnc", "to_onnx"),

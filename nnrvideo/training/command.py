@@ -7,17 +7,40 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nnrvideo.errors import NnrVideoError
-from nnrvideo.training.data import PairSet, find_clips, make_pairs
+from nnrvideo.files import write_bytes
+from nnrvideo.model import receive
+from nnrvideo.training.adaptation import (
+    AdaptProgress,
+    AdaptSettings,
+    adapt,
+    adaptation_psnr,
+    to_update,
+)
+from nnrvideo.training.data import Degradation, PairSet, PairSettings, find_clips, make_pairs
 from nnrvideo.training.evaluate import markdown, measure
 from nnrvideo.training.export import Enlarger, to_nnc
 from nnrvideo.training.nets import SrNetShape
 from nnrvideo.training.train import Progress, TrainSettings, train
 
 _DEFAULTS = TrainSettings()
+_ADAPT_DEFAULTS = AdaptSettings()
+_ADAPTED_CRF = 22
+
+# Options that have a meaning only with --base, or only without it.
+_OF_ADAPTATION = ("pull", "refine_steps", "codec", "crf", "downscaler")
+_OF_TRAINING = (
+    "measure",
+    "channels",
+    "convolutions",
+    "quantised_steps",
+    "relative_step",
+    "checkpoint",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,32 +64,71 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.out.exists() and not options.overwrite:
         raise ValueError(f"{options.out} exists (--overwrite replaces it)")
-    settings = TrainSettings(
-        shape=SrNetShape(options.channels, options.convolutions),
-        float_steps=options.steps,
-        quantised_steps=options.quantised_steps,
-        relative_step=options.relative_step,
-        seed=options.seed,
-        threads=options.threads,
-    )
-    pairs = _pairs(options)
-    say(f"{len(pairs)} pairs of pictures")
-    trained = train(pairs, settings, checkpoint=options.checkpoint, progress=_report)
-    data = to_nnc(trained)
-    partial = options.out.with_name(options.out.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(options.out)
+    _refuse_what_has_no_effect(options)
+    data = _network(options) if options.base is None else _update(options)
+    write_bytes(options.out, data, overwrite=options.overwrite)
     say(f"{options.out}: {len(data)} bytes")
     if options.measure:
         print(markdown(measure(Enlarger(data), options.measure)), end="")
 
 
-def _pairs(options: argparse.Namespace) -> PairSet:
+def _refuse_what_has_no_effect(options: argparse.Namespace) -> None:
+    names = _OF_TRAINING if options.base is not None else _OF_ADAPTATION
+    for name in names:
+        if getattr(options, name) is not None:
+            kind = "training from the start" if options.base is not None else "adapting a --base"
+            raise ValueError(f"--{name.replace('_', '-')} is an option of {kind}")
+
+
+def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Options that were given, by the names of the settings' fields."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _network(options: argparse.Namespace) -> bytes:
+    """A network trained from the start."""
+    settings = TrainSettings(
+        shape=SrNetShape(**_given(options, "channels", "convolutions")),
+        float_steps=_DEFAULTS.float_steps if options.steps is None else options.steps,
+        **_given(options, "quantised_steps", "relative_step", "seed", "threads"),
+    )
+    pairs = _pairs(options, PairSettings())
+    say(f"{len(pairs)} pairs of pictures")
+    trained = train(pairs, settings, checkpoint=options.checkpoint, progress=_report)
+    return to_nnc(trained)
+
+
+def _update(options: argparse.Namespace) -> bytes:
+    """What adapts the base to the clips."""
+    settings = AdaptSettings(**_given(options, "steps", "refine_steps", "pull", "seed", "threads"))
+    base = receive(options.base.read_bytes())
+    before = {name: np.asarray(value, np.float32) for name, value in base.tensors.items()}
+    degradation = Degradation(
+        options.downscaler or "area",
+        options.codec or "libx265",
+        _ADAPTED_CRF if options.crf is None else options.crf,
+    )
+    pairs = _pairs(options, PairSettings(degradations=(degradation,), halvings=(0,)))
+    say(f"{len(pairs)} pairs of pictures, {adaptation_psnr(before, pairs):.2f} dB by the base")
+    adapted = adapt(before, pairs, settings, progress=_report)
+    update = to_update(base, adapted, pairs)
+    after = receive(update, base).tensors
+    reached = adaptation_psnr({name: np.asarray(value) for name, value in after.items()}, pairs)
+    say(
+        f"{reached:.2f} dB after the update, {adaptation_psnr(adapted, pairs):.2f} before coding it"
+    )
+    return update
+
+
+def _pairs(options: argparse.Namespace, settings: PairSettings) -> PairSet:
     cache: Path | None = options.pairs
     if cache is not None and cache.exists():
         return PairSet.load(cache)
-    clips = find_clips(options.clips, hold_out=options.hold_out)
-    pairs = make_pairs(clips, progress=say)
+    if options.clips.is_file():
+        clips = [options.clips]
+    else:
+        clips = find_clips(options.clips, hold_out=options.hold_out)
+    pairs = make_pairs(clips, settings, progress=say)
     if cache is not None:
         pairs.save(cache)
     return pairs
@@ -77,10 +139,11 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _report(progress: Progress) -> None:
+def _report(progress: Progress | AdaptProgress) -> None:
     gain = 10 * np.log10(progress.interpolation_loss / progress.loss)
+    phase = progress.phase if isinstance(progress, Progress) else "adapt"
     say(
-        f"{progress.phase} {progress.step}/{progress.steps}: mean squared error "
+        f"{phase} {progress.step}/{progress.steps}: mean squared error "
         f"{progress.loss:.2f}, {gain:+.2f} dB against bicubic"
     )
 
@@ -88,10 +151,17 @@ def _report(progress: Progress) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m nnrvideo.training",
-        description="Trains a 2x luma super-resolution network on clips and codes it as NNC.",
+        description="Trains a 2x luma super-resolution network on clips and codes it as NNC, or "
+        "adapts one to a clip and codes what changed as an update.",
     )
     add = parser.add_argument
-    add("--clips", type=Path, required=True, metavar="DIR", help="folder of clips to train on")
+    add(
+        "--clips",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="clip, or folder of clips, to train on",
+    )
     add("--out", type=Path, required=True, metavar="NET.nnc", help="bitstream to write")
     add("--overwrite", action="store_true", help="replace the output if it exists")
     add(
@@ -102,30 +172,63 @@ def _parser() -> argparse.ArgumentParser:
         help="clip (name without suffix) to leave out; may be repeated",
     )
     add(
+        "--steps",
+        type=int,
+        help=f"steps in float32 (default: {_DEFAULTS.float_steps}, {_ADAPT_DEFAULTS.steps} with "
+        "--base)",
+    )
+    add("--seed", type=int, help=f"default: {_DEFAULTS.seed}")
+    add("--threads", type=int, help=f"default: {_DEFAULTS.threads}")
+    add("--pairs", type=Path, metavar="FILE.npz", help="keep the coded training pairs here")
+    _add_training(parser)
+    _add_adaptation(parser)
+    return parser
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("training from the start").add_argument
+    add(
         "--measure",
         action="append",
-        default=[],
         type=Path,
         metavar="CLIP",
         help="clip to measure the coded network on; may be repeated",
     )
-    add("--channels", type=int, default=_DEFAULTS.shape.channels)
-    add("--convolutions", type=int, default=_DEFAULTS.shape.convolutions)
-    add("--steps", type=int, default=_DEFAULTS.float_steps, help="steps in float32")
+    add("--channels", type=int, help=f"default: {_DEFAULTS.shape.channels}")
+    add("--convolutions", type=int, help=f"default: {_DEFAULTS.shape.convolutions}")
     add(
         "--quantised-steps",
         type=int,
-        default=_DEFAULTS.quantised_steps,
-        help="steps on quantised weights",
+        help=f"steps on quantised weights (default: {_DEFAULTS.quantised_steps})",
     )
     add(
         "--relative-step",
         type=float,
-        default=_DEFAULTS.relative_step,
-        help="quantisation step relative to the spread of a tensor's weights",
+        help="quantisation step relative to the spread of a tensor's weights "
+        f"(default: {_DEFAULTS.relative_step})",
     )
-    add("--seed", type=int, default=_DEFAULTS.seed)
-    add("--threads", type=int, default=_DEFAULTS.threads)
     add("--checkpoint", type=Path, metavar="FILE", help="write and resume the state of training")
-    add("--pairs", type=Path, metavar="FILE.npz", help="keep the coded training pairs here")
-    return parser  # fmt: skip
+
+
+def _add_adaptation(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("adapting a network").add_argument
+    add(
+        "--base",
+        type=Path,
+        metavar="NET.nnc",
+        help="what receivers have; the output then is an update of it",
+    )
+    add(
+        "--pull",
+        type=float,
+        help="how strongly weights are held: 0 lets all move, 0.003 halves the update, 0.03 leaves "
+        f"a tenth of it (default: {_ADAPT_DEFAULTS.pull})",
+    )
+    add(
+        "--refine-steps",
+        type=int,
+        help=f"steps of the weights that moved (default: {_ADAPT_DEFAULTS.refine_steps})",
+    )
+    add("--codec", metavar="NAME", help="encoder of the small pictures (default: libx265)")
+    add("--crf", type=int, help=f"its quality (default: {_ADAPTED_CRF})")
+    add("--downscaler", choices=("area", "lanczos"), help="default: area")

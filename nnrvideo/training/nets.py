@@ -77,6 +77,29 @@ class SrNet(nn.Module):
             self.tail.weight.mul_(0.1)
             nn.init.zeros_(dict(self.tail.named_parameters())["bias"])
 
+    @classmethod
+    def from_weights(cls, tensors: Mapping[str, npt.NDArray[np.float32]]) -> SrNet:
+        """The network that exports given tensors; inverse of :meth:`weights`.
+
+        Args:
+            tensors: As exported, by name.
+
+        Raises:
+            ValueError: They are not those of an ``SrNet``.
+        """
+        names = [name for name in tensors if name.startswith("body.") and name.endswith(".weight")]
+        try:
+            net = cls(SrNetShape(tensors["stem.weight"].shape[0], len(names) + 2))
+            state = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
+            stem = state["stem.weight"]
+            state["stem.bias"] = state["stem.bias"] + INPUT_MEAN * stem.sum(dim=(1, 2, 3))
+            state["stem.weight"] = stem / INPUT_GAIN
+            state["skip"] = state.pop("skip.weight")
+            net.load_state_dict(state)
+        except (KeyError, IndexError, RuntimeError) as error:
+            raise ValueError("the tensors are not those of a 2x luma network") from error
+        return net
+
     def weights(self) -> dict[str, torch.Tensor]:
         """The tensors that the exported network holds, by name.
 

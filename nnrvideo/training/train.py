@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains an ``SrNet`` on pairs: first in float32, then on quantised weights.
 
-Every step draws its crops from a generator seeded with (seed, step), so a run that was interrupted
-and resumed sees the same data as one that was not.  The loss is the mean squared error on the scale
-of 0 to 255: on a scale of 0 to 1 the gradients come near Adam's epsilon and nothing is learnt.
+A run can be interrupted at any time and resumed from its checkpoint, with the same result.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,18 +15,11 @@ import numpy.typing as npt
 
 from nnrvideo.training._torch import torch
 from nnrvideo.training.data import PairSet
-from nnrvideo.training.nets import (
-    SCALE,
-    SrNet,
-    SrNetShape,
-    interpolate,
-    run_convolutions,
-    to_arrays,
-)
+from nnrvideo.training.nets import SrNet, SrNetShape, run_convolutions, to_arrays
 from nnrvideo.training.quantised import QuantPlan, plan_quantisation, quantise_tensor
+from nnrvideo.training.steps import Sampler, batch_error, scheduled_rate
 
 Arrays = dict[str, npt.NDArray[np.float32]]
-_PEAK = 255.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +117,14 @@ def train(
     """
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    run = _Run(_Sampler(pairs, settings), settings, checkpoint, checkpoint_every, progress)
+    sampler = Sampler(
+        pairs,
+        batch=settings.batch,
+        patch=settings.patch,
+        overlap=settings.shape.overlap,
+        seed=settings.seed,
+    )
+    run = _Run(sampler, settings, checkpoint, checkpoint_every, progress)
     run.load()
     run.phase("float", settings.float_steps, settings.learning_rate)
     if run.plan is None:
@@ -140,48 +137,12 @@ def train(
     return Trained(tensors, run.plan, master, settings)
 
 
-class _Sampler:
-    """Draws batches of crops; a batch depends only on the seed, the phase and the step."""
-
-    def __init__(self, pairs: PairSet, settings: TrainSettings) -> None:
-        self._pairs = pairs
-        self._settings = settings
-        self._margin = settings.shape.overlap
-        self._window = settings.patch + 2 * self._margin
-        if settings.patch < 2 or settings.patch % 2:
-            raise ValueError(f"a patch is even and at least 2, not {settings.patch}")
-        self._usable = [
-            index for index, plane in enumerate(pairs.small) if min(plane.shape) >= self._window
-        ]
-        if not self._usable:
-            raise ValueError(f"no small picture holds a crop of {self._window} samples squared")
-
-    def batch(self, phase: str, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Crops as ``(N, 1, window, window)`` and ``(N, 1, 2 * patch, 2 * patch)`` in [0, 1]."""
-        settings = self._settings
-        random = np.random.default_rng([settings.seed, phase == "quantised", step])
-        small = np.empty((settings.batch, 1, self._window, self._window), np.float32)
-        side = SCALE * settings.patch
-        large = np.empty((settings.batch, 1, side, side), np.float32)
-        for item in range(settings.batch):
-            pair = self._usable[random.integers(len(self._usable))]
-            low = self._pairs.small[pair]
-            high = self._pairs.large[self._pairs.large_index[pair]]
-            y = int(random.integers(low.shape[0] - self._window + 1))
-            x = int(random.integers(low.shape[1] - self._window + 1))
-            top, left = SCALE * (y + self._margin), SCALE * (x + self._margin)
-            turn = int(random.integers(8))
-            small[item, 0] = _turned(low[y : y + self._window, x : x + self._window], turn)
-            large[item, 0] = _turned(high[top : top + side, left : left + side], turn)
-        return torch.from_numpy(small / _PEAK), torch.from_numpy(large / _PEAK)
-
-
 class _Run:
     """The state of one training run: network, optimiser, position."""
 
     def __init__(
         self,
-        sampler: _Sampler,
+        sampler: Sampler,
         settings: TrainSettings,
         checkpoint: Path | None,
         checkpoint_every: int,
@@ -207,7 +168,7 @@ class _Run:
             self._optimiser = torch.optim.Adam(self.net.parameters(), lr=learning_rate)
         recent: list[tuple[float, float]] = []
         while self._step < steps:
-            rate = _learning_rate(self._step, steps, learning_rate, self.settings.warm_up)
+            rate = scheduled_rate(self._step, steps, learning_rate, self.settings.warm_up)
             for group in self._optimiser.param_groups:
                 group["lr"] = rate
             recent.append(self._one_step())
@@ -219,26 +180,26 @@ class _Run:
                 recent.clear()
 
     def _one_step(self) -> tuple[float, float]:
-        small, large = self._sampler.batch(self._phase, self._step)
+        batch = self._sampler.batch(int(self._phase == "quantised"), self._step)
         if self.plan is None:
-            output = self.net(small)
+            output = self.net(batch.small)
         else:
             exported = self.net.weights()
             weights = {
                 name: quantise_tensor(self.plan, name, tensor) for name, tensor in exported.items()
             }
-            output = run_convolutions(small, small, weights, weights["skip.weight"])
-        with torch.no_grad():
-            plain = interpolate(small, self.net.skip, self.settings.shape.overlap)
-            plain_error = ((plain - large) ** 2).mean(dim=(1, 2, 3)) * _PEAK**2
-            weight = (plain_error + 1.0) ** -self.settings.error_exponent
-            weight = weight / weight.mean()
-        error = ((output - large) ** 2).mean(dim=(1, 2, 3)) * _PEAK**2
-        loss = (error * weight).mean()
+            output = run_convolutions(batch.small, batch.small, weights, weights["skip.weight"])
+        error = batch_error(
+            output,
+            batch,
+            self.net.skip,
+            overlap=self.settings.shape.overlap,
+            exponent=self.settings.error_exponent,
+        )
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        error.weighted.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
-        return float(error.detach().mean()), float(plain_error.mean())
+        return error.mean, error.interpolation
 
     def _save(self) -> None:
         if self._checkpoint is None:
@@ -267,21 +228,3 @@ class _Run:
         self._optimiser.load_state_dict(state["optimiser"])
         self._phase, self._step = state["phase"], state["step"]
         self.plan = QuantPlan(state["qp"]) if state["qp"] is not None else None
-
-
-def _learning_rate(step: int, steps: int, peak: float, warm_up: float) -> float:
-    """Rises linearly, then falls along a cosine to 2 % of the peak."""
-    rising = max(1, round(steps * warm_up))
-    if step < rising:
-        return peak * (step + 1) / rising
-    done = (step - rising) / max(1, steps - rising)
-    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def _turned(crop: npt.NDArray[np.uint8], turn: int) -> npt.NDArray[np.uint8]:
-    """One of the eight mirrored and transposed views of a square crop."""
-    if turn & 1:
-        crop = crop[::-1]
-    if turn & 2:
-        crop = crop[:, ::-1]
-    return crop.T if turn & 4 else crop

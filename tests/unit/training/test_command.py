@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 
-from nnrvideo.model import infer_contract, unpack
+from nnrvideo.model import infer_contract, receive, unpack
 from nnrvideo.training import PairSet
 from nnrvideo.training.command import main
 
@@ -61,3 +61,25 @@ def test_missing_torch_is_explained() -> None:
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: nnrvideo.training needs PyTorch")
     assert "pip install nnrvideo[train]" in line
+
+
+def test_adapts_a_base(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, out = folder / "net.nnc", folder / "update.nnc"
+    assert main(arguments(folder, base)) == 0
+    given = ["--clips", str(folder), "--pairs", str(folder / "pairs.npz"), "--out", str(out)]
+    assert main([*given, "--base", str(base), "--steps", "4", "--refine-steps", "2"]) == 0
+    assert "dB after the update" in capsys.readouterr().err
+    sent = receive(base.read_bytes())
+    assert receive(out.read_bytes(), sent).tensors.fingerprint() != sent.tensors.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [(["--pull", "0.1"], "--pull"), (["--base", "net.nnc", "--channels", "8"], "--channels")],
+)
+def test_options_without_effect_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: list[str], named: str
+) -> None:
+    given = ["--clips", str(folder), "--out", str(folder / "out.nnc")]
+    assert main([*given, *options]) == 1
+    assert f"error: {named} is an option of" in capsys.readouterr().err
