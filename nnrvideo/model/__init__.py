@@ -6,6 +6,7 @@ from nnrvideo.model.complexity import Complexity, measure, num_parameters_idc
 from nnrvideo.model.contract import IoContract, infer_contract
 from nnrvideo.model.differences import apply_update
 from nnrvideo.model.element_types import is_floating
+from nnrvideo.model.external import data_path, read_topology, save_external, unpack_external
 from nnrvideo.model.filter_message import (
     TAG_URI_NNC,
     check_against_nnpfc,
@@ -46,6 +47,7 @@ __all__ = [
     "check",
     "check_against_nnpfc",
     "contract_from_nnpfc",
+    "data_path",
     "diff",
     "infer_contract",
     "infer_shapes",
@@ -57,10 +59,13 @@ __all__ = [
     "num_parameters_idc",
     "pack",
     "prepare",
+    "read_topology",
     "receive",
+    "save_external",
     "save_npz",
     "save_onnx",
     "stored_bytes",
     "to_nnpfc",
     "unpack",
+    "unpack_external",
 ]

@@ -165,14 +165,26 @@ def unpack(
         if not layer.is_update:
             raise BitstreamError("a second network follows the first", element="nnr_unit_type")
         tensors = apply_update(tensors, layer.network_tensors(), differences=True)
-    topology = _topology(first, limits)
+    topology = parse_topology(first.topology, limits)
     network = None if topology is None or first.is_update else Network(topology, tensors)
     state.adopt(working)
     return Unpacked(network, tensors if network is None else network.tensors, first, tuple(layers))
 
 
-def _topology(decoded: Decoded, limits: Limits) -> Topology | None:
-    payload = decoded.topology
+def parse_topology(payload: TopologyPayload | None, limits: Limits) -> Topology | None:
+    """The graph that a topology unit carries.
+
+    Args:
+        payload: As decoded; untrusted.
+        limits: Bounds.
+
+    Returns:
+        The graph, or None where there is none: no unit, or text that is no graph.
+
+    Raises:
+        ModelError: Not an acceptable graph.
+        LimitExceededError: Too large.
+    """
     if payload is None:
         return None
     binary = payload.storage_format == StorageFormat.NNR_TPL_ONNX

@@ -113,6 +113,30 @@ def test_pack_and_unpack_keep_the_network(network, tmp_path, capsys):
     assert (tmp_path / "again.onnx").read_bytes() == model.read_bytes()
 
 
+def test_unpack_with_the_weights_beside(network, tmp_path, capsys, monkeypatch):
+    whole, beside, large = (tmp_path / f"{name}.onnx" for name in ("whole", "beside", "large"))
+    assert main(["unpack", str(network), "-o", str(whole)]) == 0
+    assert main(["unpack", str(network), "-o", str(beside), "--external-data"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].split(": ")[1] == told[1].split(": ")[1]
+    assert beside.stat().st_size < 4096 < (tmp_path / "beside.onnx.data").stat().st_size
+    # What reads a model with its weights beside it packs it, too.
+    for path in (whole, beside):
+        assert main(["pack", str(path), "-o", str(path.with_suffix(".nnc")), "--lossless"]) == 0
+    packed = [path.with_suffix(".nnc").read_bytes() for path in (whole, beside)]
+    assert packed[0] == packed[1]
+    again = ["unpack", network, "-o", beside, "--external-data"]
+    assert "exists already" in fails(capsys, Exit.USAGE, *again)
+    npz = ["unpack", network, "-o", tmp_path / "net.npz", "--external-data"]
+    assert "for .onnx" in fails(capsys, Exit.USAGE, *npz)
+    monkeypatch.setattr("nnrvideo.model.topology._PROTOBUF_LIMIT", 1000)
+    assert main(["unpack", str(network), "-o", str(large)]) == 0
+    assert (tmp_path / "large.onnx.data").exists()
+    update = ["unpack", "--base", str(whole.with_suffix(".nnc")), str(network), "-y"]
+    assert main([*update, "-o", str(large)]) == 0
+    assert len(list(tmp_path.iterdir())) == 7
+
+
 def test_pack_keeps_every_type_lossless(tmp_path, capsys):
     weights = {
         "nan": np.array([0x7FA00001, 0xFF800000, 1, 1 << 31], np.uint32).view(np.float32),
