@@ -32,7 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--blocks",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="a bias travels in the unit of its weight (default: on)",
+        help="bias and batch normalisation travel in the unit of their weight (default: on)",
+    )
+    coding.add_argument(
+        "--fold-bn",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="take batch normalisation into the weights and biases before it, which gives the "
+        "same output and less to send; updates must then be of the folded network (default: off)",
     )
     coding.add_argument(
         "--layers",
@@ -67,6 +74,11 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.input} has no graph, so --topology {topology} is impossible")
     if options.layers and options.lossless:
         raise UsageError("--layers and --lossless exclude each other")
+    if options.fold_bn:
+        if network is None or options.lossless:
+            raise UsageError("--fold-bn needs a graph, and changes weights, so it is not lossless")
+        network = model.fold_batch_norm(network).multiplied()
+        tensors = network.tensors
     if network is not None:
         packed = model.pack(
             network,

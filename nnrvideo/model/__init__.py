@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX networks: parted into topology and weights, vetted, described, and made ready to run."""
 
+from nnrvideo.model.batch_norm import fold_batch_norm
 from nnrvideo.model.check import check
 from nnrvideo.model.complexity import Complexity, measure, num_parameters_idc
 from nnrvideo.model.contract import IoContract, infer_contract
@@ -26,6 +27,7 @@ from nnrvideo.model.package import (
     unpack,
 )
 from nnrvideo.model.prepare import Prepared, prepare
+from nnrvideo.model.scaling import Scaled
 from nnrvideo.model.shapes import Inference, infer_shapes
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.model.update import Received, diff, model_id, receive
@@ -39,6 +41,7 @@ __all__ = [
     "Network",
     "Prepared",
     "Received",
+    "Scaled",
     "TensorDeclaration",
     "Topology",
     "TopologyForm",
@@ -49,6 +52,7 @@ __all__ = [
     "contract_from_nnpfc",
     "data_path",
     "diff",
+    "fold_batch_norm",
     "infer_contract",
     "infer_shapes",
     "is_floating",

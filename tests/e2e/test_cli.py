@@ -137,6 +137,25 @@ def test_unpack_with_the_weights_beside(network, tmp_path, capsys, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 7
 
 
+def test_pack_folds_batch_normalisation(tmp_path, capsys):
+    random = np.random.default_rng(6)
+    weights = {"w": random.normal(0, 1, (4, 1, 3, 3)), "v": random.normal(0, 1, (1, 4, 1, 1))}
+    weights |= {name: random.uniform(0.5, 2, 4) for name in ("gamma", "beta", "mean", "var")}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["a", "gamma", "beta", "mean", "var"], ["b"]),
+        helper.make_node("Conv", ["b", "v"], ["y"]),
+    ]
+    model, coded = save_onnx(tmp_path / "net.onnx", nodes, weights), tmp_path / "net.nnc"
+    for options, operators in (((), 3), (("--fold-bn",), 2), (("--fold-bn", "--layers", "5,3"), 2)):
+        assert main(["pack", str(model), "-o", str(coded), "-y", *options, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["weight_snr_db"] > 20
+        assert main(["unpack", str(coded), "-o", str(tmp_path / "back.onnx"), "-y", "-q"]) == 0
+        assert len(onnx.load(tmp_path / "back.onnx").graph.node) == operators
+    lossless = ["pack", model, "-o", coded, "-y", "--fold-bn", "--lossless"]
+    assert "--fold-bn" in fails(capsys, Exit.USAGE, *lossless)
+
+
 def test_pack_keeps_every_type_lossless(tmp_path, capsys):
     weights = {
         "nan": np.array([0x7FA00001, 0xFF800000, 1, 1 << 31], np.uint32).view(np.float32),
