@@ -5,6 +5,7 @@ from nnrvideo.model.batch_norm import fold_batch_norm
 from nnrvideo.model.check import check
 from nnrvideo.model.complexity import Complexity, measure, num_parameters_idc
 from nnrvideo.model.contract import IoContract, infer_contract
+from nnrvideo.model.correction import correct
 from nnrvideo.model.differences import apply_update
 from nnrvideo.model.element_types import is_floating
 from nnrvideo.model.external import data_path, read_topology, save_external, unpack_external
@@ -50,6 +51,7 @@ __all__ = [
     "check",
     "check_against_nnpfc",
     "contract_from_nnpfc",
+    "correct",
     "data_path",
     "diff",
     "fold_batch_norm",

@@ -133,8 +133,16 @@ class Rewriter:
             return None
         return np.broadcast_to(values.reshape(-1), channels) * _beta(node)
 
-    def set_bias(self, index: int, values: Vector) -> None:
-        """Gives a linear operator another bias, a tensor of its own ("<weight>.bias" if new)."""
+    def set_bias(self, index: int, values: Vector) -> Node:
+        """Gives a linear operator another bias, a tensor of its own ("<weight>.bias" if new).
+
+        Args:
+            index: Number of the operator.
+            values: One for each output channel.
+
+        Returns:
+            The operator as it is now.
+        """
         node = self.nodes[index]
         assert node is not None
         bias = values.astype(np.float32)
@@ -148,7 +156,9 @@ class Rewriter:
             self.tensors[name] = bias
             self._order.insert(self._order.index(node.inputs[1]) + 1, name)
         attributes = {key: value for key, value in node.attributes.items() if key != "beta"}
-        self._put(index, replace(node, inputs=(*node.inputs[:2], name), attributes=attributes))
+        changed = replace(node, inputs=(*node.inputs[:2], name), attributes=attributes)
+        self._put(index, changed)
+        return changed
 
     def take_over(self, index: int, follower: int) -> None:
         """Lets an operator give the first output of the one behind it, which is dropped."""

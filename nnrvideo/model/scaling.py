@@ -20,7 +20,7 @@ from nnrvideo.model.topology import Network
 from nnrvideo.nnc import Role
 from nnrvideo.tensors import TensorSet
 
-_SUFFIX: Final = "_scaling"  # as the reference software has it
+SUFFIX: Final = "_scaling"  # as the reference software has it
 
 
 @final
@@ -63,7 +63,7 @@ def with_scaling(
     found = {block[Role.WEIGHT]: block for block in blocks}
     every = dict(arrays)
     for weight, factors in scaling.items():
-        name = weight + _SUFFIX
+        name = weight + SUFFIX
         if name in every:
             msg = f"tensor {name!r} has the name that the local scaling of {weight!r} takes"
             raise ValueError(msg)

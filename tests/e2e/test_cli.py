@@ -11,6 +11,7 @@ import av
 import ml_dtypes
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -50,6 +51,12 @@ def save_onnx(path, nodes, weights, channels=1, out_channels=1):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def run_onnx(path, inputs):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: each[None]})[0] for each in inputs])
 
 
 def fails(capsys, code, *arguments):
@@ -154,6 +161,30 @@ def test_pack_folds_batch_normalisation(tmp_path, capsys):
         assert len(onnx.load(tmp_path / "back.onnx").graph.node) == operators
     lossless = ["pack", model, "-o", coded, "-y", "--fold-bn", "--lossless"]
     assert "--fold-bn" in fails(capsys, Exit.USAGE, *lossless)
+
+
+def test_pack_corrects_on_a_film_and_on_arrays(network, coded, tmp_path, capsys):
+    model, packed = tmp_path / "net.onnx", tmp_path / "net.nnc"
+    assert main(["unpack", str(network), "-o", str(model), "-q"]) == 0
+    inputs = np.random.default_rng(3).random((2, 1, 40, 48), np.float32)
+    np.save(tmp_path / "inputs.npy", inputs)
+    start = ["pack", str(model), "-o", str(packed), "-y", "-q", "--bit-depth", "4"]
+    wanted = run_onnx(model, inputs)
+    errors = []
+    for options in ([], ["--correct", str(coded)], ["--correct", str(tmp_path / "inputs.npy")]):
+        assert main([*start, *options]) == 0
+        assert main(["unpack", str(packed), "-o", str(tmp_path / "back.onnx"), "-y", "-q"]) == 0
+        found = run_onnx(tmp_path / "back.onnx", inputs)
+        errors.append(np.square(found - wanted).mean())
+    assert errors[2] < errors[0]
+    assert len(set(errors)) == 3
+    for options in (["--lossless"], ["--layers", "4,2"], ["--no-blocks"]):
+        assert "--correct" in fails(
+            capsys, Exit.USAGE, *start, "--correct", tmp_path / "inputs.npy", *options
+        )
+    with_npz = ["pack", tmp_path / "none.npz", "-o", packed, "-y", "--correct", coded]
+    np.savez(tmp_path / "none.npz", w=np.ones((2, 2), np.float32))
+    assert "no graph" in fails(capsys, Exit.USAGE, *with_npz)
 
 
 def test_pack_keeps_every_type_lossless(tmp_path, capsys):
