@@ -29,6 +29,7 @@ from nnrvideo.model.rewrite import (
 from nnrvideo.model.scaling import Scaled
 from nnrvideo.model.topology import Network
 from nnrvideo.nnc import EncodeSettings
+from nnrvideo.nnc.payload import MAX_STEP_EXPONENT
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def fold_batch_norm(network: Network) -> Scaled:
     """Takes batch normalisation out of a network, as far as its output stays the same.
 
     Args:
-        network: Any network.
+        network: Any network that ``check`` accepts.
 
     Returns:
         The network without the BatchNormalization nodes that follow a Conv, ConvTranspose or Gemm
@@ -64,18 +65,21 @@ def warn_of_coarse_variances(network: Network, settings: EncodeSettings) -> None
         network: To be coded as it is.
         settings: Choices of the encoder.
     """
-    if settings.nonweight_qp is None or settings.lossless:
+    qp = settings.nonweight_qp
+    if qp is None or settings.lossless or abs(qp >> settings.qp_density) > MAX_STEP_EXPONENT:
         return
-    step = float(step_size(settings.nonweight_qp, settings.qp_density))
+    step = float(step_size(qp, settings.qp_density))
     for node in network.graph.nodes:
         if node.op_type != "BatchNormalization" or len(node.inputs) < _PARAMETERS.stop:
             continue
         variance = network.tensors.get(node.inputs[4])
-        if variance is not None and variance.size and float(variance.min()) < _STEPS * step:
+        if variance is None or variance.dtype != np.float32 or not variance.size:
+            continue
+        if float(variance.min()) < _STEPS * step:
             _log.warning(
                 "QP %d is too coarse for variances of batch normalisation such as %r, which may "
                 "ruin the network: leave the QP of vectors to the encoder, or fold",
-                settings.nonweight_qp,
+                qp,
                 node.inputs[4],
             )
             return
@@ -90,7 +94,9 @@ def _pairs(work: Rewriter) -> list[tuple[int, int]]:
     }
     found = []
     for index, node in enumerate(work.nodes):
-        if node is None or node.op_type != "BatchNormalization" or node.inputs[0] not in makers:
+        if node is None or node.op_type != "BatchNormalization":
+            continue
+        if len(node.inputs) < _PARAMETERS.stop or node.inputs[0] not in makers:
             continue
         # It normalises by the batch if it says so; before opset 14, further outputs say it.
         training = bool(node.integer("training_mode", 0)) or any(node.outputs[1:])

@@ -31,7 +31,11 @@ def find_blocks(graph: Graph) -> list[Mapping[Role, str]]:
 
     Spec: ISO/IEC 15938-17, NNR_PT_BLOCK, NNR_CPT_BI and NNR_CPT_BN.
     """
-    norms = {node.inputs[0]: node for node in graph.nodes if node.op_type == "BatchNormalization"}
+    norms = {
+        node.inputs[0]: node
+        for node in graph.nodes
+        if node.op_type == "BatchNormalization" and node.inputs
+    }
     blocks: list[Mapping[Role, str]] = []
     taken: set[str] = set()
     for node in graph.nodes:
@@ -59,13 +63,10 @@ def _companions(
     if node is None or len(node.inputs) <= max(inputs.values()):
         return None
     names = {role: node.inputs[index] for role, index in inputs.items()}
-    vectors = [graph.externals.get(name) for name in names.values()]
-    fit = all(
-        vector is not None and vector.dtype == np.float32 and vector.shape == weight.shape[:1]
-        for vector in vectors
-    )
-    return (
-        names
-        if fit and weight.dtype == np.float32 and len(set(names.values())) == len(names)
-        else None
-    )
+    if len(set(names.values())) != len(names) or weight.dtype != np.float32:
+        return None
+    for name in names.values():
+        vector = graph.externals.get(name)
+        if vector is None or vector.dtype != np.float32 or vector.shape != weight.shape[:1]:
+            return None
+    return names

@@ -133,8 +133,8 @@ def _finer_batch_norm(
 ) -> dict[str, int]:
     """QPs of batch norms in blocks that nobody asked for.
 
-    Dependent quantisation, which a block has for all of its tensors, is as exact as uniform
-    quantisation at half the step; vectors on their own are quantised uniformly.
+    Dependent quantisation, which a block has for all of its tensors, is as exact at half the step
+    as the uniform quantisation that short vectors have on their own.
     """
     if not settings.dependent_quantisation:
         return {}

@@ -326,4 +326,6 @@ def test_coarse_variances_are_told(classifier, caplog):
         assert not caplog.records
         pack(network, EncodeSettings(preset="fast", nonweight_qp=-12))
     assert "/var" in caplog.text
+    with pytest.raises(ValueError, match="no step size"):
+        pack(network, EncodeSettings(nonweight_qp=1 << 40))
     assert Role.VARIANCE in model.blocks.find_blocks(network.graph)[0]
