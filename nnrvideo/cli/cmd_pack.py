@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CALIBRATION",
         help="send scales and biases that bring each layer's mean and spread back to those of "
         "the original on these inputs: .npy or .npz arrays, or a film for networks that filter "
-        "pictures (for coarse QPs and few bits)",
+        "pictures (for coarse QPs and few bits; left out where it does not pay)",
     )
     coding.add_argument(
         "--layers",

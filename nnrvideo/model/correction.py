@@ -12,6 +12,8 @@ Spec: ISO/IEC 15938-17, NNR_CPT_LS and NNR_CPT_BI; how they are chosen is the en
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, final
@@ -30,8 +32,11 @@ from nnrvideo.nnc import EncodeSettings, Role, decode, encode
 from nnrvideo.nnc.quantisation import qp_of_step
 from nnrvideo.tensors import TensorSet
 
+_log = logging.getLogger(__name__)
+
 _LARGEST: Final = 4.0  # factor; more would lift noise where a filter has all but vanished
 _COARSEST, _FINEST = 2.0**-6, 2.0**-12  # steps of the factors
+_NOTHING: Final = 1e-14  # of the power: what float32 cannot tell from none
 _ROUNDING: Final = 1e-10  # of the square of a value
 _STEPS: Final = 4  # of a factor in its typical distance from 1
 
@@ -103,6 +108,8 @@ def correct(
     settings: EncodeSettings,
     inputs: Sequence[Mapping[str, Array]],
     executor: Executor,
+    *,
+    always: bool = False,
 ) -> tuple[Scaled, EncodeSettings]:
     """Finds scales and biases with which the coded network is nearest to the network.
 
@@ -113,10 +120,13 @@ def correct(
         settings: Choices of the encoder, lossy.
         inputs: Some typical inputs, by name, each as the graph takes it.
         executor: What runs the network.
+        always: Correct even where a finer QP makes more of the same bytes, by the outputs on
+            these inputs and the rule that a bit for each weight is worth 6 dB.
 
     Returns:
         What to give to :func:`~nnrvideo.model.pack`, network and settings: the weights as they
-        were, with local scalings, and the new biases.
+        were, with local scalings, and the new biases; the network itself, with a warning in the
+        log, where the correction does not pay.
 
     Raises:
         ValueError: No inputs, or lossless settings.
@@ -125,7 +135,39 @@ def correct(
     if not inputs or settings.lossless:
         msg = "a correction needs inputs to measure at, and a lossy code to correct"
         raise ValueError(msg)
-    return _Correction(network, settings, executor).run(inputs)
+    found, chosen = _Correction(network, settings, executor).run(inputs)
+    if always:
+        return found, chosen
+    plain, corrected = pack(network, settings), pack(found, chosen)
+    errors = [_output_error(network, each, inputs, executor) for each in (plain, corrected)]
+    gain = math.log10(max(errors[0], _NOTHING) / max(errors[1], _NOTHING))
+    bits = 8 * (len(corrected) - len(plain)) / max(1, network.tensors.parameters)
+    if gain > bits * math.log10(4):
+        return found, chosen
+    _log.warning(
+        "correction left out: it gains %.1f dB at the outputs, a finer QP more for its %d bytes",
+        10 * gain,
+        len(corrected) - len(plain),
+    )
+    return Scaled(network), settings
+
+
+def _output_error(
+    network: Network, coded: bytes, inputs: Sequence[Mapping[str, Array]], executor: Executor
+) -> float:
+    """Squared error of the outputs of a coded network, of their power."""
+    received = unpack(coded, limits=Limits.offline()).require_network()
+    outputs = network.graph.outputs
+    sessions = [
+        executor.load(*_until(each.graph, each.tensors, outputs)) for each in (network, received)
+    ]
+    error, power = np.zeros((2, len(outputs)))
+    for feeds in inputs:
+        pairs = zip(*(each.run(feeds) for each in sessions), strict=True)
+        for index, (wanted, found) in enumerate(pairs):
+            power[index] += np.square(wanted, dtype=np.float64).sum()
+            error[index] += np.square(wanted.astype(np.float64) - found).sum()
+    return float(np.divide(error, power, out=np.zeros_like(error), where=power > 0).sum())
 
 
 class _Correction:
@@ -162,9 +204,9 @@ class _Correction:
         self, layers: Sequence[_Layer], inputs: Sequence[Mapping[str, Array]]
     ) -> list[tuple[_Moments, _Moments]]:
         """Outputs of some layers, as they should be and as the coded network has them."""
-        names = [layer.output for layer in layers]
+        outputs = [Port(layer.output, np.dtype(np.float32), None) for layer in layers]
         sessions = [
-            self._executor.load(*_until(graph, tensors, names))
+            self._executor.load(*_until(graph, tensors, outputs))
             for graph, tensors in (
                 (self._original.graph, self._original.tensors),
                 (self._network.graph, self._coded),
@@ -235,10 +277,10 @@ def _by_depth(graph: Graph, layers: Sequence[_Layer]) -> Iterator[list[_Layer]]:
 
 
 def _until(
-    graph: Graph, tensors: Mapping[str, Array], names: Sequence[str]
+    graph: Graph, tensors: Mapping[str, Array], outputs: Sequence[Port]
 ) -> tuple[bytes, dict[str, Array]]:
-    """The part of a graph that makes some float32 values, and its tensors, for a runtime."""
-    wanted = set(names)
+    """The part of a graph that makes some of its values, and its tensors, for a runtime."""
+    wanted = {port.name for port in outputs}
     nodes = []
     for node in reversed(graph.nodes):
         if wanted.intersection(node.outputs):
@@ -246,7 +288,7 @@ def _until(
             nodes.append(node)
     part = replace(
         graph,
-        outputs=tuple(Port(name, np.dtype(np.float32), None) for name in names),
+        outputs=tuple(outputs),
         nodes=tuple(reversed(nodes)),
         constants={name: value for name, value in graph.constants.items() if name in wanted},
         externals={name: each for name, each in graph.externals.items() if name in wanted},

@@ -168,7 +168,7 @@ def test_pack_corrects_on_a_film_and_on_arrays(network, coded, tmp_path, capsys)
     assert main(["unpack", str(network), "-o", str(model), "-q"]) == 0
     inputs = np.random.default_rng(3).random((2, 1, 40, 48), np.float32)
     np.save(tmp_path / "inputs.npy", inputs)
-    start = ["pack", str(model), "-o", str(packed), "-y", "-q", "--bit-depth", "4"]
+    start = ["pack", str(model), "-o", str(packed), "-y", "-q", "--bit-depth", "3"]
     wanted = run_onnx(model, inputs)
     errors = []
     for options in ([], ["--correct", str(coded)], ["--correct", str(tmp_path / "inputs.npy")]):

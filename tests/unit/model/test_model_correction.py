@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import helper
 
+from nnrvideo import model
 from nnrvideo.errors import InferenceError
-from nnrvideo.model import Scaled, correct, fold_batch_norm, load_onnx, pack, unpack
+from nnrvideo.model import Scaled, fold_batch_norm, load_onnx, pack, unpack
 from nnrvideo.nnc import EncodeSettings
 from nnrvideo.runtime import OnnxRuntimeBackend
+from nnrvideo.tensors import TensorSet
 
+correct = functools.partial(model.correct, always=True)
 COARSE = EncodeSettings(preset="fast", bit_depth=3)
 BACKEND = OnnxRuntimeBackend(threads=1)
 RANDOM = np.random.default_rng(8)
@@ -21,13 +28,11 @@ INPUTS = [{"x": RANDOM.normal(0.3, 1, (1, 3, 20, 24)).astype(np.float32)} for _ 
 
 def run(network, names, inputs=INPUTS):
     """Values of the graph, joined over all inputs: (channels, values)."""
-    import onnx
-
-    model = onnx.load_from_string(network.to_onnx())
-    del model.graph.output[:]
-    model.graph.output.extend(helper.make_tensor_value_info(name, 1, None) for name in names)
+    proto = onnx.load_from_string(network.to_onnx())
+    del proto.graph.output[:]
+    proto.graph.output.extend(helper.make_tensor_value_info(name, 1, None) for name in names)
     session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     found = [session.run(None, feeds) for feeds in inputs]
     return [
@@ -104,12 +109,12 @@ def test_what_is_constant_is_not_scaled(builder, kind):
     b.conv(6, 3)
     b.node("Relu", b.last)
     b.conv(4, 6)
-    model = load_onnx(b.bytes())
-    tensors = dict(model.tensors)
+    loaded = load_onnx(b.bytes())
+    tensors = dict(loaded.tensors)
     weight = tensors["w0"].copy()
     weight[2] *= {"filter": 0, "after coding": 1e-4, "input": 1}[kind]
     tensors["w0"] = weight
-    network = model.with_tensors(type(model.tensors)(tensors))
+    network = loaded.with_tensors(TensorSet(tensors))
     inputs = [{"x": np.ones((1, 3, 9, 9), np.float32)}] if kind == "input" else INPUTS
     sent, settings = correct(network, COARSE, inputs, BACKEND)
     assert all(np.isfinite(each).all() for each in sent.scaling.values())
@@ -183,6 +188,27 @@ def test_with_other_tools(builder, options):
     wanted = run(network, names)[-1]
     error = [np.square(run(each, names)[-1] - wanted).mean() for each in (corrected, plain)]
     assert error[0] < error[1]
+
+
+def test_only_where_it_pays(builder, caplog):
+    b = builder((1, 3, "h", "w"))
+    b.conv(64, 3, 5)
+    b.node("Relu", b.last)
+    b.conv(16, 64, 5)
+    network = load_onnx(b.bytes())
+    small = builder((1, 3, "h", "w"))
+    small.conv(16, 3, 1)
+    few_weights = load_onnx(small.bytes())
+    coarse, fine = EncodeSettings(bit_depth=3), EncodeSettings(qp=-50)
+    with caplog.at_level(logging.WARNING):
+        sent, settings = model.correct(network, coarse, INPUTS, BACKEND)
+        assert set(sent.scaling) == {"w0", "w2"}
+        assert settings != coarse
+        assert not caplog.records
+        sent, settings = model.correct(few_weights, fine, INPUTS, BACKEND)
+    assert sent.network is few_weights
+    assert (dict(sent.scaling), settings) == ({}, fine)
+    assert "left out" in caplog.text
 
 
 def test_refusals(branches):
