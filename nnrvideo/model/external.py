@@ -65,11 +65,11 @@ def unpack_external(
 ) -> Topology:
     """Decodes an NNC file to ONNX with the weights beside it, one unit at a time.
 
-    Memory grows by the largest tensor as ``nnc.iter_tensors`` has it, with its unit's bytes and
-    little else: floats by their size as float32, integers and digits (:mod:`nnrvideo.model.exact`)
-    as int32 for each number that was sent.  What cannot be decoded in one pass (layered streams,
-    the first edition, factors and local scales in units of their own, a graph behind its weights)
-    is decoded in memory as a whole.
+    Memory grows by the largest tensor as ``nnc.iter_tensors`` has it, by its unit's bytes and
+    little else: 4 bytes for each number that was sent.  Quantised weights and integers are a
+    number each, weights of a lossless stream up to four (:mod:`nnrvideo.model.exact`).  What cannot
+    be decoded in one pass (layered streams, the first edition, factors and local scales in units of
+    their own, a graph behind its weights) is decoded in memory as a whole.
 
     Args:
         source: The NNC file; untrusted.
