@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sender's side: networks into films, out of films, and what is in a film."""
 
+from nnrvideo.authoring.calibration import calibration_inputs
 from nnrvideo.authoring.embedder import EmbedReport, describe, embed
 from nnrvideo.authoring.extract import ExtractedNetwork, extract, save_networks
 from nnrvideo.authoring.probe import (
@@ -28,6 +29,7 @@ __all__ = [
     "ProbedNetwork",
     "StripReport",
     "UnitTiming",
+    "calibration_inputs",
     "coded_size",
     "describe",
     "embed",

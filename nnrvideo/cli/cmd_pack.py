@@ -15,7 +15,8 @@ from nnrvideo.files import write_bytes
 from nnrvideo.limits import Limits
 
 if TYPE_CHECKING:
-    from nnrvideo.model import TopologyForm
+    from nnrvideo.model import Network, Scaled, TopologyForm
+    from nnrvideo.nnc import EncodeSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--blocks",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="a bias travels in the unit of its weight (default: on)",
+        help="bias and batch normalisation travel in the unit of their weight (default: on)",
+    )
+    coding.add_argument(
+        "--fold-bn",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="take batch normalisation into the weights and biases before it, which gives the "
+        "same output and less to send; updates must then be of the folded network (default: off)",
+    )
+    coding.add_argument(
+        "--correct",
+        type=Path,
+        metavar="CALIBRATION",
+        help="send scales and biases that bring each layer's mean and spread back to those of "
+        "the original on these inputs: .npy or .npz arrays, or a film for networks that filter "
+        "pictures (for coarse QPs and few bits; left out where it does not pay)",
     )
     coding.add_argument(
         "--layers",
@@ -65,11 +81,19 @@ def execute(options: argparse.Namespace) -> int:
     topology = options.topology or ("none" if network is None else "onnx")
     if network is None and topology != "none":
         raise UsageError(f"{options.input} has no graph, so --topology {topology} is impossible")
+    if network is None and (options.fold_bn or options.correct):
+        raise UsageError(f"{options.input} has no graph, which --fold-bn and --correct need")
+    if options.lossless and (options.fold_bn or options.correct):
+        raise UsageError("--fold-bn and --correct change weights, so they are not lossless")
+    if options.correct and (options.layers or not options.blocks):
+        raise UsageError("--correct sends scales, which --layers and --no-blocks have no place for")
     if options.layers and options.lossless:
         raise UsageError("--layers and --lossless exclude each other")
     if network is not None:
+        network, sent, settings = _prepared(options, network, settings)
+        tensors = network.tensors
         packed = model.pack(
-            network,
+            sent,
             settings,
             topology=cast("TopologyForm", topology),
             blocks=options.blocks,
@@ -113,6 +137,24 @@ def execute(options: argparse.Namespace) -> int:
             },
         )
     return Exit.OK
+
+
+def _prepared(
+    options: argparse.Namespace, network: Network, settings: EncodeSettings
+) -> tuple[Network, Network | Scaled, EncodeSettings]:
+    """The network that a receiver shall come near to, and what to send with which settings."""
+    from nnrvideo import model
+
+    if options.fold_bn:
+        network = model.fold_batch_norm(network).multiplied()
+    if options.correct is None:
+        return network, network, settings
+    from nnrvideo.authoring import calibration_inputs
+    from nnrvideo.runtime import OnnxRuntimeBackend
+
+    inputs = calibration_inputs(network, options.correct, limits=Limits.offline())
+    scaled, settings = model.correct(network, settings, inputs, OnnxRuntimeBackend())
+    return scaled.network, scaled, settings
 
 
 def _layers(text: str) -> tuple[int, ...]:

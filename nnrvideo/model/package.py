@@ -22,12 +22,14 @@ import numpy as np
 from nnrvideo.errors import BitstreamError, ModelError
 from nnrvideo.limits import Limits
 from nnrvideo.model import element_types
+from nnrvideo.model.batch_norm import warn_of_coarse_variances
 from nnrvideo.model.blocks import find_blocks
 from nnrvideo.model.differences import apply_update
 from nnrvideo.model.element_types import BFLOAT16, INT4, is_packed
 from nnrvideo.model.exact import carriers, widened
 from nnrvideo.model.graph import Array
 from nnrvideo.model.quantised import quantiser_names
+from nnrvideo.model.scaling import Scaled, with_scaling
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.nnc import (
     Decoded,
@@ -78,7 +80,7 @@ class Unpacked:
 
 
 def pack(
-    network: Network,
+    network: Network | Scaled,
     settings: EncodeSettings | None = None,
     *,
     topology: TopologyForm = "onnx",
@@ -91,13 +93,13 @@ def pack(
     already: nothing is quantised twice.
 
     Args:
-        network: The network.
+        network: The network; one with local scalings sends them beside the weights.
         settings: Choices of the encoder; its defaults when None.
         topology: How the graph travels.  ``"onnx"`` is what the standard intends; ``"text"`` lets
             decoders that take every topology for text, such as NNCodec, read the tensors, which
             then go as numbers wherever NNC has such numbers; ``"none"`` leaves the graph out.
             Types without a code point of NNC then go as wider ones, or not at all if lossless.
-        blocks: Send a bias in the unit of its weight, which is shorter.
+        blocks: Send bias and batch normalisation in the unit of their weight, which is shorter.
         layers: Bits of a base layer and of each layer that refines it; the result then is a
             layered stream, any prefix of which that ends at a layer is a network.
 
@@ -106,10 +108,13 @@ def pack(
 
     Raises:
         ValueError: ``topology`` is none of these, layers and lossless coding are asked for, or a
-            tensor has a type or a value that NNC cannot carry; names it.
+            tensor has a type or a value that NNC cannot carry; names it.  Local scalings without
+            blocks, in layers or lossless, or with a name that is taken.
 
     Spec: ISO/IEC 15938-17 NNR_TPL and NNR_NDU units.
     """
+    scaled = network if isinstance(network, Scaled) else Scaled(network)
+    network, scaling = scaled.network, scaled.scaling
     payload = None
     if topology != "none":
         if topology not in _STORAGE:
@@ -127,6 +132,12 @@ def pack(
         graph=payload is not None,
     )
     together = find_blocks(network.graph) if blocks else []
+    if scaling:
+        if layers or settings.lossless or not blocks:
+            msg = "local scalings travel in blocks, and neither in layers nor lossless"
+            raise ValueError(msg)
+        arrays, together = with_scaling(arrays, together, scaling)
+    warn_of_coarse_variances(network, settings)
     if layers:
         parts = encode_layers(
             arrays, layers, settings, topology=payload, blocks=together, per_tensor=own
@@ -165,14 +176,26 @@ def unpack(
         if not layer.is_update:
             raise BitstreamError("a second network follows the first", element="nnr_unit_type")
         tensors = apply_update(tensors, layer.network_tensors(), differences=True)
-    topology = _topology(first, limits)
+    topology = parse_topology(first.topology, limits)
     network = None if topology is None or first.is_update else Network(topology, tensors)
     state.adopt(working)
     return Unpacked(network, tensors if network is None else network.tensors, first, tuple(layers))
 
 
-def _topology(decoded: Decoded, limits: Limits) -> Topology | None:
-    payload = decoded.topology
+def parse_topology(payload: TopologyPayload | None, limits: Limits) -> Topology | None:
+    """The graph that a topology unit carries.
+
+    Args:
+        payload: As decoded; untrusted.
+        limits: Bounds.
+
+    Returns:
+        The graph, or None where there is none: no unit, or text that is no graph.
+
+    Raises:
+        ModelError: Not an acceptable graph.
+        LimitExceededError: Too large.
+    """
     if payload is None:
         return None
     binary = payload.storage_format == StorageFormat.NNR_TPL_ONNX
