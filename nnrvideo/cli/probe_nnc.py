@@ -41,6 +41,7 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
                 "type": int(unit.header.nnr_unit_type),
                 "name": type(unit).__name__,
                 "bytes": unit.header.nnr_unit_size,
+                "parts": max(1, len(unit.header.parts)),
             }
             for unit in units
         ],
@@ -63,7 +64,8 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
     print_pairs(
         str(path),
         {
-            "size": f"{human_bytes(len(data))} in {len(units)} units",
+            "size": f"{human_bytes(len(data))} in {sum(each['parts'] for each in facts['units'])} "
+            "units",
             "kind": "update" if unpacked.decoded.is_update else "network",
             **_names(facts),
             "topology": graph,

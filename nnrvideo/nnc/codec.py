@@ -16,7 +16,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from nnrvideo.errors import BitstreamError, NnrVideoError, UnsupportedFeatureError
+from nnrvideo.errors import BitstreamError, NnrVideoError
 from nnrvideo.limits import Limits
 from nnrvideo.nnc.constants import PayloadType
 from nnrvideo.nnc.context import SyntaxContext
@@ -211,7 +211,7 @@ class _Ahead:
         jobs: list[tuple[int, DataUnit, SyntaxContext]] = []
         for index, unit in enumerate(units):
             context.note(unit)
-            if isinstance(unit, DataUnit) and unit.header.partial_data_counter is None:
+            if isinstance(unit, DataUnit):
                 jobs.append((index, unit, replace(context)))
 
         def attempt(job: tuple[int, DataUnit, SyntaxContext]) -> tuple[CodedTensor, ...] | None:
@@ -264,7 +264,6 @@ def _decode_units(
     for index, unit in enumerate(units):
         context.note(unit)
         with located(index, unit.header):
-            _refuse_partial(unit)
             if isinstance(unit, TopologyUnit):
                 topology = unpack_topology(unit, limits) or topology
         if not isinstance(unit, DataUnit):
@@ -307,9 +306,3 @@ def _decode_units(
         nncodec1,
         MappingProxyType(known),
     )
-
-
-def _refuse_partial(unit: Unit) -> None:
-    if unit.header.partial_data_counter is not None and isinstance(unit, DataUnit | TopologyUnit):
-        msg = "data spread over several units (partial_data_counter) is not implemented"
-        raise UnsupportedFeatureError(msg)

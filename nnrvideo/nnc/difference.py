@@ -103,7 +103,9 @@ def encode_update(
         quantization=Quantization(settings.qp_density, base),
     )
     return write_units(
-        [StartUnit(1), mps, *code_units(plans, settings)], dimensions=state.dimensions
+        [StartUnit(1), mps, *code_units(plans, settings)],
+        dimensions=state.dimensions,
+        max_unit_bytes=settings.max_unit_bytes,
     )
 
 

@@ -47,6 +47,7 @@ def nnc() -> Iterator[bytes]:
         EncodeSettings(scan_order=1, dependent_quantisation=False, cabac_unary_length_minus1=0),
         EncodeSettings(lossless=True),
         EncodeSettings(search=False, rate_weight=0.1, qp=-20, qp_density=5),
+        EncodeSettings(qp=-20, max_unit_bytes=40),
     ):
         yield encode(tensors, settings)
     yield encode(tensors, topology=TopologyPayload(data=b"graph"))

@@ -35,6 +35,7 @@ choices = st.builds(
     scan_order=st.integers(0, 4),
     node_ids=st.booleans(),
     profile=st.integers(0, 1),
+    max_unit_bytes=st.sampled_from([None, 40, 100, 1400]),
 )
 
 SEEDS = [
@@ -44,10 +45,17 @@ SEEDS = [
             "b": np.array([0.5, -0.25], np.float32),
             "i": np.array([[1, -2], [3, 100]], np.int32),
         },
-        nnc.EncodeSettings(profile=profile, scan_order=scan_order, qp=-8, nonweight_qp=-8),
+        nnc.EncodeSettings(
+            profile=profile, scan_order=scan_order, qp=-8, nonweight_qp=-8, max_unit_bytes=size
+        ),
         topology=nnc.TopologyPayload(storage, 1, b"graph" * 9),
     )
-    for profile, scan_order, storage in ((1, 0, 2), (0, 1, 0), (1, 1, 0))
+    for profile, scan_order, storage, size in (
+        (1, 0, 2, None),
+        (0, 1, 0, None),
+        (1, 1, 0, None),
+        (1, 0, 2, 20),
+    )
 ]
 
 

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line on NNC bitstreams: what only some senders ask for."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from nnrvideo import nnc
+from nnrvideo.cli.exits import Exit
+from nnrvideo.cli.main import main
+from nnrvideo.data import base_network
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nnc")
+    (folder / "net.nnc").write_bytes(base_network())
+    assert main(["unpack", str(folder / "net.nnc"), "-o", str(folder / "net.onnx"), "-q"]) == 0
+    return folder / "net.onnx"
+
+
+@pytest.fixture(scope="module")
+def moved(onnx_file):
+    """Weights that training has moved a little."""
+    path = onnx_file.with_name("net.npz")
+    assert main(["unpack", str(onnx_file.with_name("net.nnc")), "-o", str(path), "-q"]) == 0
+    rng = np.random.default_rng(0)
+    with np.load(path) as archive:
+        tensors = {name: archive[name] for name in archive.files}
+    for name, value in tensors.items():
+        if value.dtype == np.float32:
+            tensors[name] = value + rng.normal(0, 0.01, value.shape).astype(np.float32)
+    moved = onnx_file.with_name("moved.npz")
+    np.savez(moved, **tensors)
+    return moved
+
+
+def probed(path, capsys):
+    capsys.readouterr()
+    assert main(["probe", str(path), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_units_that_fit_packets(onnx_file, moved, tmp_path, capsys):
+    plain, small, update = (tmp_path / f"{name}.nnc" for name in ("plain", "small", "update"))
+    packet = ["--max-unit-bytes", "1200"]
+    assert main(["pack", str(onnx_file), "-o", str(plain), "-q"]) == 0
+    assert main(["pack", str(onnx_file), "-o", str(small), "-q", *packet]) == 0
+    assert main(["diff", str(small), str(moved), "-o", str(update), "-q", *packet]) == 0
+    for path in (small, update):
+        units = nnc.parse_units(path.read_bytes(), dimensions={})
+        sizes = [
+            part.nnr_unit_size for unit in units for part in unit.header.parts or [unit.header]
+        ]
+        assert max(sizes) == 1200
+    whole, spread = probed(plain, capsys), probed(small, capsys)
+    assert spread["fingerprint"] == whole["fingerprint"]
+    assert sum(unit["bytes"] for unit in spread["units"]) == spread["bytes"]
+    assert max(unit["parts"] for unit in spread["units"]) > 1
+    command = ["pack", str(onnx_file), "-o", str(tmp_path / "x.nnc"), "--max-unit-bytes", "16"]
+    assert main(command) == Exit.USAGE
+    assert "needs units of at least" in capsys.readouterr().err
