@@ -50,6 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how each tensor names its parent: by its place in the update tree, or by a hash of "
         "the payload sent last, 32 or 64 bytes a tensor (default: %(default)s)",
     )
+    coding.add_argument(
+        "--predict",
+        choices=("never", "auto", "always"),
+        default="never",
+        help="send only what the update before (the last --after) did not foretell; auto: where "
+        "that is shorter; other receivers may not add the prediction (default: %(default)s)",
+    )
     add_overwrite(parser)
     add_json(parser)
     add_common(parser)
@@ -64,19 +71,22 @@ def execute(options: argparse.Namespace) -> int:
     settings = coding_settings(options)
     base = load_received([options.base, *options.after])
     new = load_received([options.new]).tensors
-    update = model.diff(base, new, settings, parent_ids=options.parent)
+    update = model.diff(base, new, settings, parent_ids=options.parent, predict=options.predict)
     after = model.receive(update, base, limits=Limits.offline())
     write_bytes(output, update, overwrite=options.overwrite)
 
     reached = TensorSet({name: after.tensors[name] for name in new})
     left = weight_error(new, reached)
     changed = 0 if after.decoded is None else len(after.decoded.tensors)
+    parameters = None if after.decoded is None else after.decoded.parameters
+    predicted = parameters is not None and parameters.nnr_pre_flag
     facts = {
         "base": str(options.base),
         "new": str(options.new),
         "output": str(output),
         "tensors": len(base.tensors),
         "tensors_sent": changed,
+        "predicted": predicted,
         "nnc_bytes": len(update),
         "max_abs_error": left.max_abs_error,
         "weight_snr_db": left.snr_db,
@@ -87,7 +97,8 @@ def execute(options: argparse.Namespace) -> int:
         print_pairs(
             f"{options.base} -> {options.new}: {output}",
             {
-                "sent": f"{changed} of {len(base.tensors)} tensors",
+                "sent": f"{changed} of {len(base.tensors)} tensors"
+                + (" as residuals of their prediction" if predicted else ""),
                 "size": human_bytes(len(update)),
                 "largest error": f"{left.max_abs_error:.3g}",
                 "weight SNR": "exact" if left.snr_db is None else f"{left.snr_db:.1f} dB",

@@ -24,7 +24,14 @@ from nnrvideo.model.element_types import is_floating
 from nnrvideo.model.graph import Array
 from nnrvideo.model.package import Unpacked, unpack
 from nnrvideo.model.topology import Network
-from nnrvideo.nnc import Decoded, DecoderState, EncodeSettings, ParentIds, encode_update
+from nnrvideo.nnc import (
+    Decoded,
+    DecoderState,
+    EncodeSettings,
+    ParentIds,
+    Prediction,
+    encode_update,
+)
 from nnrvideo.tensors import TensorSet
 
 _ID_SCHEME: Final = "id:"
@@ -108,6 +115,7 @@ def diff(
     *,
     parent_ids: ParentIds = "node",
     name_base: bool = True,
+    predict: Prediction = "never",
 ) -> bytes:
     """Codes what turns the network that a receiver has into another.
 
@@ -118,6 +126,7 @@ def diff(
         parent_ids: How each unit names its parent.
         name_base: Name the network in ``base_model_id``, so that a receiver with another one
             refuses the update; 26 bytes.
+        predict: Send what the update before did not foretell, as for ``nnc.encode_update``.
 
     Returns:
         The bitstream.
@@ -150,6 +159,7 @@ def diff(
         settings,
         base_model_id=model_id(base.tensors) if name_base else None,
         parent_ids=parent_ids,
+        predict=predict,
     )
 
 

@@ -3,7 +3,7 @@
 
 from nnrvideo.nnc.allocate import allocate_qps
 from nnrvideo.nnc.codec import Decoded, decode, recode
-from nnrvideo.nnc.difference import ParentIds, encode_update
+from nnrvideo.nnc.difference import ParentIds, Prediction, encode_update
 from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.encoder import encode
 from nnrvideo.nnc.layers import encode_layers, split_layers
@@ -43,6 +43,7 @@ __all__ = [
     "OpaqueUnit",
     "ParentIds",
     "ParentNode",
+    "Prediction",
     "Quantization",
     "QuantizationUnit",
     "Role",

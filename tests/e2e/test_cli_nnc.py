@@ -63,3 +63,32 @@ def test_units_that_fit_packets(onnx_file, moved, tmp_path, capsys):
     command = ["pack", str(onnx_file), "-o", str(tmp_path / "x.nnc"), "--max-unit-bytes", "16"]
     assert main(command) == Exit.USAGE
     assert "needs units of at least" in capsys.readouterr().err
+
+
+def test_predicted_updates(onnx_file, moved, tmp_path, capsys):
+    """A network that goes on as it went: shorter, and the receiver arrives at the same place."""
+    base = onnx_file.with_name("net.nnc")
+    with np.load(onnx_file.with_name("net.npz")) as old, np.load(moved) as new:
+        further = {name: new[name] + (new[name] - old[name]) for name in new.files}
+    np.savez(tmp_path / "further.npz", **further)
+    first = tmp_path / "first.nnc"
+    assert main(["diff", str(base), str(moved), "-o", str(first), "-q"]) == 0
+    facts = {}
+    for choice in ("never", "auto", "always"):
+        command = ["diff", str(base), str(tmp_path / "further.npz"), "--after", str(first)]
+        command += ["-o", str(tmp_path / f"{choice}.nnc"), "--predict", choice, "--json"]
+        capsys.readouterr()
+        assert main(command) == 0
+        facts[choice] = json.loads(capsys.readouterr().out)
+    assert [facts[choice]["predicted"] for choice in facts] == [False, True, True]
+    assert facts["auto"]["nnc_bytes"] == facts["always"]["nnc_bytes"]
+    assert facts["auto"]["nnc_bytes"] < 0.8 * facts["never"]["nnc_bytes"]
+    assert facts["auto"]["max_abs_error"] < 0.01
+    bases = ["--base", str(base), "--base", str(first)]
+    out = tmp_path / "out.npz"
+    assert main(["unpack", str(tmp_path / "auto.nnc"), "-o", str(out), *bases, "-q"]) == 0
+    with np.load(out) as archive:
+        for name, value in further.items():
+            np.testing.assert_allclose(archive[name], value, atol=0.01)
+    command = ["unpack", str(tmp_path / "auto.nnc"), "-o", str(tmp_path / "x.npz"), *bases[:2]]
+    assert main(command) == Exit.BAD_INPUT

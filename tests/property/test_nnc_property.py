@@ -90,6 +90,26 @@ def test_lossless_keeps_every_bit(tensors):
         assert decoded.tensors[name].tobytes() == array.tobytes()
 
 
+@QUIET
+@given(st.data(), shapes, st.integers(-40, -8), st.sampled_from(["always", "auto"]))
+def test_predicted_updates(data, shape, qp, predict):
+    """As near as asked for after any history, whole again from the bytes, and not by chance."""
+    chosen = nnc.EncodeSettings(qp=qp, nonweight_qp=qp, dependent_quantisation=False, preset="fast")
+    state = nnc.DecoderState()
+    kind = data.draw(st.sampled_from([np.float32, np.int32]))
+    real = st.floats(-100, 100, width=32, allow_subnormal=False)
+    elements = real if kind == np.float32 else st.integers(-(2**30) + 1, 2**30 - 1)
+    array = hnp.arrays(kind, shape, elements=elements)
+    for wanted in data.draw(st.lists(array, min_size=1, max_size=4)):
+        stream = nnc.encode_update({"t": wanted}, state, chosen, predict=predict)
+        found = nnc.decode(stream, state=state)
+        assert nnc.recode(found) == stream
+        values = found.network_tensors().get("t", np.zeros(shape or (1,), kind))
+        error = np.abs(values.astype(np.float64) - np.atleast_1d(wanted)).max(initial=0)
+        bound = 0 if kind == np.int32 else 0.51 * float(step_size(qp, 2)) + 200 * 2.0**-23
+        assert error <= bound
+
+
 def _must_be_ours(data: bytes) -> None:
     try:
         decoded = nnc.decode(data, limits=SMALL)
