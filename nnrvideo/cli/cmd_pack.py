@@ -49,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how the graph travels with the weights: as the standard has it (onnx), as text for "
         "readers that refuse binary topology, or not at all (default: onnx; none for npz)",
     )
+    coding.add_argument(
+        "--ids",
+        choices=("names", "short"),
+        default="names",
+        help="how tensors are named: by the graph's names, or by short indices into the graph, "
+        "which receivers of other make do not know (default: %(default)s)",
+    )
     add_overwrite(parser)
     add_json(parser)
     add_common(parser)
@@ -65,6 +72,8 @@ def execute(options: argparse.Namespace) -> int:
     topology = options.topology or ("none" if network is None else "onnx")
     if network is None and topology != "none":
         raise UsageError(f"{options.input} has no graph, so --topology {topology} is impossible")
+    if topology == "none" and options.ids == "short":
+        raise UsageError("--ids short needs a graph in the stream: --topology onnx or text")
     if options.layers and options.lossless:
         raise UsageError("--layers and --lossless exclude each other")
     if network is not None:
@@ -74,6 +83,7 @@ def execute(options: argparse.Namespace) -> int:
             topology=cast("TopologyForm", topology),
             blocks=options.blocks,
             layers=options.layers,
+            ids=options.ids,
         )
     elif options.layers:
         packed = b"".join(nnc.encode_layers(tensors, options.layers, settings))

@@ -92,3 +92,22 @@ def test_predicted_updates(onnx_file, moved, tmp_path, capsys):
             np.testing.assert_allclose(archive[name], value, atol=0.01)
     command = ["unpack", str(tmp_path / "auto.nnc"), "-o", str(tmp_path / "x.npz"), *bases[:2]]
     assert main(command) == Exit.BAD_INPUT
+
+
+@pytest.mark.parametrize("topology", ["onnx", "text"])
+def test_short_ids(onnx_file, moved, tmp_path, capsys, topology):
+    sizes, prints = {}, {}
+    for ids in ("names", "short"):
+        base, update = tmp_path / f"{ids}.nnc", tmp_path / f"{ids}-update.nnc"
+        command = ["pack", str(onnx_file), "-o", str(base), "--topology", topology]
+        assert main([*command, "--ids", ids, "-q"]) == 0
+        assert main(["diff", str(base), str(moved), "-o", str(update), "-q"]) == 0
+        out = tmp_path / f"{ids}.onnx"
+        assert main(["unpack", str(update), "--base", str(base), "-o", str(out), "-q"]) == 0
+        sizes[ids] = base.stat().st_size, update.stat().st_size
+        prints[ids] = probed(base, capsys)["tensors"], out.read_bytes()
+    assert all(short < long for short, long in zip(sizes["short"], sizes["names"], strict=True))
+    assert prints["short"] == prints["names"]
+    command = ["pack", str(onnx_file), "-o", str(tmp_path / "x.nnc"), "--ids", "short"]
+    assert main([*command, "--topology", "none"]) == Exit.USAGE
+    assert "--ids short needs a graph" in capsys.readouterr().err
