@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import argparse
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnrvideo.cli.args import add_common, add_json, add_overwrite, check_output
 from nnrvideo.cli.coding import add_coding, coding_settings, load_tensors
-from nnrvideo.cli.exits import Exit
+from nnrvideo.cli.exits import Exit, UsageError
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs
 from nnrvideo.files import write_bytes
 from nnrvideo.limits import Limits
@@ -42,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", dest="output", metavar="UPDATE.nnc", type=Path, required=True, help="NNC update"
     )
+    parser.add_argument(
+        "--only",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="tensors that may change, as names with * and ?; repeat for more (default: all)",
+    )
     coding = add_coding(parser)
     coding.add_argument(
         "--parent",
@@ -70,7 +78,7 @@ def execute(options: argparse.Namespace) -> int:
     output = check_output(options.output, overwrite=options.overwrite)
     settings = coding_settings(options)
     base = load_received([options.base, *options.after])
-    new = load_received([options.new]).tensors
+    new = _chosen(load_received([options.new]).tensors, options.only)
     update = model.diff(base, new, settings, parent_ids=options.parent, predict=options.predict)
     after = model.receive(update, base, limits=Limits.offline())
     write_bytes(output, update, overwrite=options.overwrite)
@@ -105,6 +113,22 @@ def execute(options: argparse.Namespace) -> int:
             },
         )
     return Exit.OK
+
+
+def _chosen(tensors: TensorSet, patterns: list[str]) -> TensorSet:
+    """The tensors whose name fits one of the patterns; all if there are none."""
+    if not patterns:
+        return tensors
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in tensors):
+            raise UsageError(f"--only {pattern}: no tensor is called so")
+    return TensorSet(
+        {
+            name: value
+            for name, value in tensors.items()
+            if any(fnmatchcase(name, pattern) for pattern in patterns)
+        }
+    )
 
 
 def load_received(paths: list[Path]) -> Received:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,6 +17,7 @@ from nnrvideo.limits import Limits
 
 if TYPE_CHECKING:
     from nnrvideo.model import TopologyForm
+    from nnrvideo.nnc import ModelParameterSet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how tensors are named: by the graph's names, or by short indices into the graph, "
         "which receivers of other make do not know (default: %(default)s)",
     )
+    coding.add_argument(
+        "--performance-map",
+        metavar="FILE.json",
+        type=Path,
+        default=None,
+        help="what the network performs, and how sparser, pruned or otherwise smaller forms would, "
+        "for receivers to choose by; the form is that of `probe --json`, under performance",
+    )
     add_overwrite(parser)
     add_json(parser)
     add_common(parser)
@@ -76,6 +86,7 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError("--ids short needs a graph in the stream: --topology onnx or text")
     if options.layers and options.lossless:
         raise UsageError("--layers and --lossless exclude each other")
+    parameters = _performance(options.performance_map)
     if network is not None:
         packed = model.pack(
             network,
@@ -84,11 +95,13 @@ def execute(options: argparse.Namespace) -> int:
             blocks=options.blocks,
             layers=options.layers,
             ids=options.ids,
+            parameters=parameters,
         )
     elif options.layers:
-        packed = b"".join(nnc.encode_layers(tensors, options.layers, settings))
+        parts = nnc.encode_layers(tensors, options.layers, settings, parameters=parameters)
+        packed = b"".join(parts)
     else:
-        packed = nnc.encode(tensors, settings)
+        packed = nnc.encode(tensors, settings, parameters=parameters)
     write_bytes(output, packed, overwrite=options.overwrite)
 
     # What a receiver will see, from the bytes that were written.
@@ -123,6 +136,18 @@ def execute(options: argparse.Namespace) -> int:
             },
         )
     return Exit.OK
+
+
+def _performance(path: Path | None) -> ModelParameterSet | None:
+    """What a JSON file says about the network."""
+    from nnrvideo import nnc
+
+    if path is None:
+        return None
+    try:
+        return nnc.performance_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:  # of the decoders of UTF-8 and JSON, too
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _layers(text: str) -> tuple[int, ...]:

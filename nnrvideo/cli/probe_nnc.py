@@ -9,26 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnrvideo.cli.cmd_diff import load_received
 from nnrvideo.cli.exits import Exit
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs, print_table
+from nnrvideo.errors import BitstreamError, NnrVideoError
 from nnrvideo.limits import Limits
 
 if TYPE_CHECKING:
     from nnrvideo.model import Unpacked
 
 
-def probe_nnc(path: Path, *, as_json: bool) -> int:
+def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
     """Prints what an NNC bitstream consists of.
 
+    Args:
+        path: The bitstream.
+        bases: What it is an update of: a network, then updates in between.
+        as_json: For programs.
+
     Raises:
-        BitstreamError: It is damaged.
+        BitstreamError: It is damaged, or an update that depends on what is not given.
     """
-    from nnrvideo import model
+    from nnrvideo import model, nnc
 
     data = path.read_bytes()
-    limits = Limits.offline()
-    unpacked = model.unpack(data, limits=limits)
+    unpacked = _unpacked(data, bases)
     units = [unit for layer in unpacked.layers for unit in layer.units]
+    parameters = unpacked.decoded.parameters
     layers = _layers(data, unpacked)
     network = unpacked.network
     # As the graph declares them where there is one, else as they were transmitted.
@@ -46,6 +53,7 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
             for unit in units
         ],
         "is_update": unpacked.decoded.is_update,
+        "predicted": parameters is not None and parameters.nnr_pre_flag,
         "base_model_id": unpacked.decoded.base_model_id,
         "model_id": None if unpacked.decoded.is_update else model.model_id(tensors),
         "has_topology": unpacked.decoded.topology is not None,
@@ -56,6 +64,7 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
         ],
         "fingerprint": tensors.fingerprint(),
         "layers": layers,
+        "performance": nnc.performance_to_json(parameters),
     }
     if as_json:
         print_json(facts)
@@ -66,13 +75,14 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
         {
             "size": f"{human_bytes(len(data))} in {sum(each['parts'] for each in facts['units'])} "
             "units",
-            "kind": "update" if unpacked.decoded.is_update else "network",
+            "kind": _kind(facts),
             **_names(facts),
             "topology": graph,
             "parameters": str(tensors.parameters),
             "fingerprint": tensors.fingerprint(),
         },
     )
+    _print_performance(facts["performance"])
     if len(layers) > 1:
         print_table(
             ("layer", "bytes", "bytes so far", "rms difference to all"),
@@ -91,6 +101,38 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
     return Exit.OK
 
 
+def _unpacked(data: bytes, bases: list[Path]) -> Unpacked:
+    from nnrvideo import model, nnc
+
+    limits = Limits.offline()
+    state = load_received(bases).state.fork() if bases else nnc.DecoderState()
+    try:
+        return model.unpack(data, limits=limits, state=state)
+    except BitstreamError as error:
+        if not bases and _is_update(data):
+            error.message += "; an update may need what it builds on: --base"
+        raise
+
+
+def _is_update(data: bytes) -> bool:
+    from nnrvideo import nnc
+
+    reader = nnc.NncReader(Limits.offline())
+    reader.feed(data)
+    try:
+        reader.next_unit()
+        unit = reader.next_unit()
+    except NnrVideoError:
+        return False
+    return isinstance(unit, nnc.ModelParameterSet) and unit.mps_parent_signalling_enabled_flag
+
+
+def _kind(facts: dict[str, Any]) -> str:
+    if not facts["is_update"]:
+        return "network"
+    return "update, residuals of a prediction" if facts["predicted"] else "update"
+
+
 def _names(facts: dict[str, Any]) -> dict[str, str]:
     """What the network is called by updates, and what an update is for."""
     names = {}
@@ -99,6 +141,25 @@ def _names(facts: dict[str, Any]) -> dict[str, str]:
     if facts["base_model_id"]:
         names["update of"] = facts["base_model_id"]
     return names
+
+
+def _print_performance(performance: dict[str, Any]) -> None:
+    """The network's performance on its validation set, and a table for each map."""
+    metric = performance.get("performance_metric_type") or "performance"
+    if "validation_set_performance" in performance:
+        print(f"{metric} on the validation set: {performance['validation_set_performance']:.6g}")
+    for name, entries in performance.items():
+        if isinstance(entries, list):
+            print(f"{name} ({metric})")
+            if entries:
+                columns = tuple(entries[0])
+                print_table(columns, [tuple(_cell(each[c]) for c in columns) for each in entries])
+
+
+def _cell(value: float | tuple[float, ...]) -> str:
+    if isinstance(value, tuple):
+        return " ".join(f"{each:.6g}" for each in value) or "-"
+    return f"{value:.6g}"
 
 
 def _layers(data: bytes, unpacked: Unpacked) -> list[dict[str, float]]:

@@ -7,6 +7,7 @@ from nnrvideo.nnc.difference import ParentIds, Prediction, encode_update
 from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.encoder import encode
 from nnrvideo.nnc.layers import encode_layers, split_layers
+from nnrvideo.nnc.performance import performance_from_json, performance_to_json
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.stream import NEED_DATA, NeedData, NncReader, parse_units, write_units
 from nnrvideo.nnc.streaming import iter_tensors
@@ -59,6 +60,8 @@ __all__ = [
     "encode_update",
     "iter_tensors",
     "parse_units",
+    "performance_from_json",
+    "performance_to_json",
     "recode",
     "split_layers",
     "write_units",

@@ -215,6 +215,23 @@ def test_one_base_serves_many_updates(base):
     assert before == {name: value.tobytes() for name, value in base.tensors.items()}
 
 
+def test_an_update_of_any_earlier_node(base):
+    """Siblings go on from the same node; whoever has another one is told so."""
+    first = receive(diff(base, tuned(base.tensors, 1), COARSE), base)
+    second = receive(diff(first, tuned(first.tensors, 2), COARSE), first)
+    sibling = diff(first, tuned(first.tensors, 3), COARSE)
+    assert same(receive(sibling, first).tensors, receive(bytes(sibling), first).tensors)
+    for holder in (base, second):
+        with pytest.raises(BitstreamError, match="the update is for the network|does not follow"):
+            receive(sibling, holder)
+    # Named by hash, a parent is found out without the network's name, too.
+    hashed = diff(first, tuned(first.tensors, 3), COARSE, parent_ids="sha256", name_base=False)
+    receive(hashed, first)
+    for holder in (base, second):
+        with pytest.raises(BitstreamError, match="the parent of 'conv' is another one"):
+            receive(hashed, holder)
+
+
 def test_sparse_updates(base):
     """Small differences are dropped, and what is left is where they were largest."""
     new = tuned(base.tensors, 3, 0.2)
