@@ -63,8 +63,8 @@ def performance_from_json(facts: object) -> ModelParameterSet:
         if f"{kind}{_SUFFIX}" in facts
     }
     metric = facts.get(_METRIC)
-    if metric is not None and not isinstance(metric, str):
-        raise ValueError(f"{_METRIC} is no text")
+    if metric is not None and (not isinstance(metric, str) or "\0" in metric):
+        raise ValueError(f"{_METRIC} is no text without zero bytes")
     validation = facts.get(_VALIDATION)
     if validation is not None:
         validation = _number(_VALIDATION, validation, float)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -108,6 +110,66 @@ def test_predicted_updates(data, shape, qp, predict):
         error = np.abs(values.astype(np.float64) - np.atleast_1d(wanted)).max(initial=0)
         bound = 0 if kind == np.int32 else 0.51 * float(step_size(qp, 2)) + 200 * 2.0**-23
         assert error <= bound
+
+
+singles = st.floats(width=32, allow_nan=False, allow_infinity=False)
+numbers = st.integers(0, 2**32 - 1)
+many = st.lists(singles, max_size=4)
+maps = st.fixed_dictionaries(
+    {},
+    optional={
+        "validation_set_performance": singles,
+        "sparsification_performance_map": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "sparsification_threshold": singles,
+                    "non_zero_ratio": singles,
+                    "spm_nn_accuracy": singles,
+                    "spm_class_bitmask": numbers,
+                    "spm_nn_class_accuracy": many,
+                }
+            ),
+            max_size=3,
+        ),
+        "decomposition_performance_map": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "mse_threshold": singles,
+                    "dpm_nn_accuracy": singles,
+                    "nn_reduction_ratio": singles,
+                    "dpm_nn_class_accuracy": many,
+                }
+            ),
+            max_size=3,
+        ),
+    },
+)
+
+
+@QUIET
+@given(maps)
+def test_performance_maps(facts):
+    parameters = nnc.performance_from_json(facts)
+    stream = nnc.write_units([nnc.StartUnit(), parameters])
+    (_, found) = nnc.parse_units(stream)
+    assert json.loads(json.dumps(nnc.performance_to_json(found))) == facts
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+keys = st.sampled_from(
+    ["performance_metric_type", "pruning_performance_map", "pruning_ratio", "ppm_nn_accuracy", "x"]
+)
+
+
+@QUIET
+@given(st.recursive(plain, lambda each: st.lists(each, max_size=3) | st.dictionaries(keys, each)))
+def test_any_json_is_a_map_or_refused(facts):
+    try:
+        parameters = nnc.performance_from_json(facts)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert nnc.write_units([nnc.StartUnit(), parameters])
 
 
 def _must_be_ours(data: bytes) -> None:

@@ -116,6 +116,7 @@ WRONG = {
     "no object": ([], "is a JSON object"),
     "other key": ({"psnr": 1}, "a performance map has no 'psnr'; it has decomposition_"),
     "no text": ({"performance_metric_type": 1}, "performance_metric_type is no text"),
+    "zero byte": ({"performance_metric_type": "\0"}, "no text without zero bytes"),
     "no list": ({PRUNING: {}}, f"{PRUNING} is no list of at most 254"),
     "too many": ({PRUNING: [{}] * 255}, "no list of at most 254 entries"),
     "no entry": ({PRUNING: [3]}, rf"{PRUNING}\[0\] is no object"),
