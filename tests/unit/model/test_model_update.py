@@ -81,7 +81,7 @@ def test_a_predicted_chain_of_twenty_is_the_same_at_both_ends(base, predict):
     sender = receiver = base
     plain = base
     wanted = base.tensors
-    fine = nnc.EncodeSettings(qp=-38)
+    fine = nnc.EncodeSettings(qp=-38, preset="fast")
     sizes = {"plain": 0, predict: 0}
     for _ in range(20):
         moved = {}
