@@ -86,8 +86,7 @@ def execute(options: argparse.Namespace) -> int:
     reached = TensorSet({name: after.tensors[name] for name in new})
     left = weight_error(new, reached)
     changed = 0 if after.decoded is None else len(after.decoded.tensors)
-    parameters = None if after.decoded is None else after.decoded.parameters
-    predicted = parameters is not None and parameters.nnr_pre_flag
+    predicted = after.decoded is not None and after.decoded.is_predicted
     facts = {
         "base": str(options.base),
         "new": str(options.new),

@@ -35,7 +35,6 @@ def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
     data = path.read_bytes()
     unpacked = _unpacked(data, bases)
     units = [unit for layer in unpacked.layers for unit in layer.units]
-    parameters = unpacked.decoded.parameters
     layers = _layers(data, unpacked)
     network = unpacked.network
     # As the graph declares them where there is one, else as they were transmitted.
@@ -53,7 +52,7 @@ def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
             for unit in units
         ],
         "is_update": unpacked.decoded.is_update,
-        "predicted": parameters is not None and parameters.nnr_pre_flag,
+        "predicted": unpacked.decoded.is_predicted,
         "base_model_id": unpacked.decoded.base_model_id,
         "model_id": None if unpacked.decoded.is_update else model.model_id(tensors),
         "has_topology": unpacked.decoded.topology is not None,
@@ -64,7 +63,7 @@ def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
         ],
         "fingerprint": tensors.fingerprint(),
         "layers": layers,
-        "performance": nnc.performance_to_json(parameters),
+        "performance": nnc.performance_to_json(unpacked.decoded.parameter_set),
     }
     if as_json:
         print_json(facts)

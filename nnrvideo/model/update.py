@@ -97,13 +97,14 @@ def receive(
     if not unpacked.decoded.is_update and unpacked.network is not None:
         return Received(unpacked.tensors, unpacked.network, state, unpacked.decoded, unpacked.ids)
     _require_base(previous.tensors, unpacked)
-    changes, ids = unpacked.tensors, unpacked.ids
+    changes, ids = unpacked.tensors, {**previous.ids, **unpacked.ids}
     if previous.network is not None:
-        changes, ids = by_name(changes, previous.network.topology)
+        changes, found = by_name(changes, previous.network.topology)
+        ids |= found
     differences = unpacked.decoded.is_update
     tensors = apply_update(previous.tensors, changes, differences=differences)
     network = None if previous.network is None else previous.network.with_tensors(tensors)
-    return Received(tensors, network, state, unpacked.decoded, {**previous.ids, **ids})
+    return Received(tensors, network, state, unpacked.decoded, ids)
 
 
 def _require_base(base: TensorSet, unpacked: Unpacked) -> None:

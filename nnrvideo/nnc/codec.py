@@ -84,12 +84,17 @@ class Decoded:
     @property
     def base_model_id(self) -> str | None:
         """What the sender says the values are relative to."""
-        return None if self.parameters is None else self.parameters.base_model_id
+        return None if self.parameter_set is None else self.parameter_set.base_model_id
 
     @property
-    def parameters(self) -> ModelParameterSet | None:
+    def parameter_set(self) -> ModelParameterSet | None:
         """The model parameter set; only a bitstream without tensors may lack one."""
         return next((unit for unit in self.units if isinstance(unit, ModelParameterSet)), None)
+
+    @property
+    def is_predicted(self) -> bool:
+        """An update whose values are residuals of a prediction."""
+        return self.parameter_set is not None and self.parameter_set.nnr_pre_flag
 
     def network_tensors(self) -> TensorSet:
         """Tensors of the network itself, or of its change.

@@ -15,6 +15,7 @@ Spec: ISO/IEC 15938-17, nnr_model_parameter_set_unit_payload() and *_performance
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, Final, get_type_hints
@@ -156,9 +157,12 @@ def _number(place: str, value: object, kind: type) -> Any:
         if not isinstance(value, int) or not 0 <= value <= _MAX_UEK:
             raise ValueError(f"{place} is no integer of 0 to {_MAX_UEK}")
         return value
-    with np.errstate(over="ignore"):
-        single = float(np.float32(value))
-    if not np.isfinite(single):
+    try:
+        with np.errstate(over="ignore"):
+            single = float(np.float32(value))
+    except OverflowError:  # an integer beyond binary64
+        single = math.inf
+    if not math.isfinite(single):
         raise ValueError(f"{place} is outside binary32")
     return single
 

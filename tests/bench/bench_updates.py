@@ -102,7 +102,7 @@ def chain(found: list[dict[str, np.ndarray]], qp: int, predict: nnc.Prediction) 
         update = model.diff(received, wanted, settings, predict=predict)
         received = model.receive(update, received)
         size += len(update)
-        predicted += received.decoded.parameters.nnr_pre_flag
+        predicted += received.decoded.is_predicted
         error += math.sqrt(np.mean((flat(dict(received.tensors)) - flat(wanted)) ** 2))
     return [size, error / UPDATES, predicted]
 

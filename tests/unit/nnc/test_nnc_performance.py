@@ -69,7 +69,7 @@ def through_a_stream(facts):
     stream = nnc.encode({"w": np.ones((2, 2), np.float32)}, parameters=parameters)
     decoded = nnc.decode(stream)
     assert nnc.recode(decoded) == stream
-    return as_json(nnc.performance_to_json(decoded.parameters))
+    return as_json(nnc.performance_to_json(decoded.parameter_set))
 
 
 def test_all_of_it_comes_back():
@@ -125,6 +125,7 @@ WRONG = {
     "text": (changed(PRUNING, pruning_ratio="1"), r"\[0\].pruning_ratio is no number"),
     "truth": (changed(PRUNING, pruning_ratio=True), "is no number"),
     "infinite": (changed(PRUNING, pruning_ratio=1e300), "is outside binary32"),
+    "beyond binary64": (changed(PRUNING, pruning_ratio=10**400), "is outside binary32"),
     "nan": ({"validation_set_performance": float("nan")}, "validation_set_performance is outside"),
     "bitmask": (changed(PRUNING, ppm_class_bitmask=1.5), "ppm_class_bitmask is no integer"),
     "negative": (changed(PRUNING, ppm_class_bitmask=-1), "no integer of 0 to"),

@@ -54,7 +54,7 @@ def test_differences_come_back_as_near_as_without(state, velocity):
     for seed in range(4):
         wanted = drift(seed, velocity)
         data, found = sent(wanted, state)
-        assert found.parameters.nnr_pre_flag
+        assert found.is_predicted
         assert nnc.recode(found) == data
         assert list(found.tensors) == list(wanted)
         values = found.network_tensors()
