@@ -101,11 +101,13 @@ def encode_update(
     if predict == "always":
         return update.encode(predicted=True)
     plain = update.encode(predicted=False)
-    if predict == "auto" and update.predictable():
+    if predict == "never" or not update.predictable():
+        return plain
+    try:
         predicted = update.encode(predicted=True)
-        if len(predicted) + update.owed_bytes(predicted, plain) < len(plain):
-            return predicted
-    return plain
+    except ValueError:  # a residual may be out of range where the difference is not
+        return plain
+    return predicted if update.pays(predicted, plain) else plain
 
 
 @final
@@ -178,17 +180,19 @@ class _Update:
             max_unit_bytes=settings.max_unit_bytes,
         )
 
-    def owed_bytes(self, data: bytes, other: bytes) -> float:
-        """What it would cost to make the error of ``data`` as small as that of ``other``.
+    def pays(self, data: bytes, other: bytes) -> bool:
+        """True if ``data`` is shorter than ``other`` at the same error.
 
-        Half a bit a value for each factor of two in the mean square, as for fine steps; coarse
-        ones cost less.
+        A larger error is counted as the bytes that would mend it: half a bit a value for each
+        factor of two in the mean square, which is right for fine steps and too much for coarse.
         """
+        if len(data) >= len(other):
+            return False
         error, wanted = self._squared_error(data), self._squared_error(other)
-        values = sum(array.size for array in self.arrays.values() if array.dtype == np.float32)
         if error <= wanted:
-            return 0.0
-        return math.inf if wanted == 0 else values * 0.5 * math.log2(error / wanted) / 8
+            return True
+        values = sum(array.size for array in self.arrays.values() if array.dtype == np.float32)
+        return wanted > 0 and len(data) + values * math.log2(error / wanted) / 16 < len(other)
 
     def _squared_error(self, data: bytes) -> float:
         decoded = decode(data, state=self.state.fork(), limits=Limits.offline())

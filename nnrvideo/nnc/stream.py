@@ -151,9 +151,10 @@ class NncReader:
         """
         left = len(self._buffer) - self._start
         if left:
-            where = f"NNC unit {self._count} (at byte {self._offset})"
             raise TruncatedError(
-                f"data ends after {left} bytes of the unit", unit=where, bit=8 * left
+                f"data ends after {left} bytes of the unit",
+                unit=self._place(self._offset),
+                bit=8 * left,
             )
         part = self._parts.last
         if part is not None:
@@ -165,13 +166,16 @@ class NncReader:
     def _next(self) -> Unit | NeedData:
         while (data := self._take()) is not None:
             self._limits.require("max_units", self._taken, "NNR units")
-            begin = self._offset - len(data)
-            with located(self._count, UnitHeader(_unit_type(data), offset=begin)):
-                header = parse_unit_header(data, begin)
-                whole = self._parts.add(header, data)
-            if whole is None:
-                continue
-            header, data = whole
+            try:
+                header = parse_unit_header(data, self._offset - len(data))
+            except BitstreamError as error:
+                raise error.at(unit=self._place(self._offset - len(data))) from None
+            if header.partial_data_counter is not None or self._parts.last is not None:
+                with located(self._count, header):
+                    whole = self._parts.add(header, data)
+                if whole is None:
+                    continue
+                header, data = whole
             with located(self._count, header):
                 self._check_order(header.nnr_unit_type)
                 try:
@@ -190,12 +194,12 @@ class NncReader:
         try:
             found = parse_unit_size(head)
         except BitstreamError as error:
-            raise error.at(unit=self._place()) from None
+            raise error.at(unit=self._place(self._offset)) from None
         if found is None:
             return None
         _, size = found
         if size > self._limits.max_unit_bytes:
-            self._limits.require("max_unit_bytes", size, f"{self._place()} in bytes")
+            self._limits.require("max_unit_bytes", size, f"{self._place(self._offset)} in bytes")
         if len(self._buffer) - self._start < size:
             return None
         data = bytes(self._buffer[self._start : self._start + size])
@@ -204,8 +208,8 @@ class NncReader:
         self._taken += 1
         return data
 
-    def _place(self) -> str:
-        return f"NNC unit {self._count} (at byte {self._offset})"
+    def _place(self, offset: int) -> str:
+        return f"NNC unit {self._count} (at byte {offset})"
 
     def _check_order(self, unit_type: int) -> None:
         if unit_type == UnitType.NNR_STR:
@@ -218,11 +222,6 @@ class NncReader:
             fault = None
         if fault is not None:
             raise BitstreamError(fault, element="nnr_unit_type", bit=16)
-
-
-def _unit_type(data: bytes) -> int:
-    """nnr_unit_type: the upper six bits of the byte after the size."""
-    return data[4 if data[0] >= 0x80 else 2] >> 2
 
 
 def parse_units(

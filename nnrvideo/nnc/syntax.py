@@ -8,7 +8,12 @@ Spec: ISO/IEC 15938-17, nnr_unit() and the unit headers and payloads.
 from __future__ import annotations
 
 from nnrvideo.bits import BitReader, BitWriter
-from nnrvideo.errors import BitstreamError, LimitExceededError, UnsupportedFeatureError
+from nnrvideo.errors import (
+    BitstreamError,
+    LimitExceededError,
+    TruncatedError,
+    UnsupportedFeatureError,
+)
 from nnrvideo.limits import Limits
 from nnrvideo.nnc import maps
 from nnrvideo.nnc.constants import (
@@ -77,21 +82,24 @@ def parse_unit_header(data: bytes, offset: int) -> UnitHeader:
     """nnr_unit_size and nnr_unit_header(), without the elements of the type.
 
     Args:
-        data: Exactly the bytes of the unit.
+        data: Exactly the bytes of the unit, as :func:`parse_unit_size` told.
         offset: Bytes from the start of the bitstream to the unit.
 
     Raises:
-        BitstreamError: The unit ends within its header.
+        TruncatedError: The unit ends before its partial_data_counter.
     """
-    r = BitReader(data)
-    long_form = r.flag("nnr_unit_size_flag")
-    size = r.u("nnr_unit_size", 31 if long_form else 15)
-    unit_type = r.u("nnr_unit_type", 6)
-    independent = r.flag("independently_decodable_flag")
+    long_form = data[0] >= 0x80
+    at = 4 if long_form else 2
+    # nnr_unit_type u(6), independently_decodable_flag, partial_data_counter_present_flag
+    flags = data[at]
     counter = None
-    if r.flag("partial_data_counter_present_flag"):
-        counter = r.u("partial_data_counter", 8)
-    return UnitHeader(unit_type, independent, counter, long_form, size, offset)
+    if flags & 1:
+        if len(data) == at + 1:
+            raise TruncatedError(
+                "the unit ends before it", element="partial_data_counter", bit=8 * len(data)
+            )
+        counter = data[at + 1]
+    return UnitHeader(flags >> 2, bool(flags & 2), counter, long_form, len(data), offset)
 
 
 def parse_unit(data: bytes, header: UnitHeader, context: SyntaxContext, limits: Limits) -> Unit:

@@ -168,6 +168,8 @@ def test_a_sum_out_of_range_is_refused(state):
         subtract_prediction(huge, -huge)
     with pytest.raises(ValueError, match="residual of a prediction is out of range"):
         nnc.encode_update({"i": -large["i"]}, state, predict="always")
+    without = nnc.encode_update({"i": -large["i"]}, state)
+    assert nnc.encode_update({"i": -large["i"]}, state, predict="auto") == without
 
 
 def test_another_shape_or_kind_predicts_nothing():
