@@ -14,9 +14,10 @@ from nnrvideo.cli.exits import Exit
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs, print_table
 from nnrvideo.errors import BitstreamError, NnrVideoError
 from nnrvideo.limits import Limits
+from nnrvideo.tensors import TensorSet
 
 if TYPE_CHECKING:
-    from nnrvideo.model import Unpacked
+    from nnrvideo.model import Received, Unpacked
 
 
 def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
@@ -33,12 +34,16 @@ def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
     from nnrvideo import model, nnc
 
     data = path.read_bytes()
-    unpacked = _unpacked(data, bases)
+    base = load_received(bases) if bases else None
+    unpacked = _unpacked(data, base)
     units = [unit for layer in unpacked.layers for unit in layer.units]
     layers = _layers(data, unpacked)
     network = unpacked.network
     # As the graph declares them where there is one, else as they were transmitted.
     tensors = unpacked.decoded.tensors if network is None else network.tensors
+    if base is not None:
+        names = {short: name for name, short in base.ids.items()}
+        tensors = TensorSet({names.get(each, each): tensors[each] for each in tensors})
     facts: dict[str, Any] = {
         "path": str(path),
         "bytes": len(data),
@@ -100,15 +105,14 @@ def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
     return Exit.OK
 
 
-def _unpacked(data: bytes, bases: list[Path]) -> Unpacked:
-    from nnrvideo import model, nnc
+def _unpacked(data: bytes, base: Received | None) -> Unpacked:
+    from nnrvideo import model
 
-    limits = Limits.offline()
-    state = load_received(bases).state.fork() if bases else nnc.DecoderState()
+    state = None if base is None else base.state.fork()
     try:
-        return model.unpack(data, limits=limits, state=state)
+        return model.unpack(data, limits=Limits.offline(), state=state)
     except BitstreamError as error:
-        if not bases and _is_update(data):
+        if base is None and _is_update(data):
             error.message += "; an update may need what it builds on: --base"
         raise
 

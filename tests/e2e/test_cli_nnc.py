@@ -104,6 +104,8 @@ def test_predicted_updates(onnx_file, moved, tmp_path, capsys):
 @pytest.mark.parametrize("topology", ["onnx", "text"])
 def test_short_ids(onnx_file, moved, tmp_path, capsys, topology):
     sizes, prints = {}, {}
+    with np.load(moved) as archive:
+        names = archive.files
     for ids in ("names", "short"):
         base, update = tmp_path / f"{ids}.nnc", tmp_path / f"{ids}-update.nnc"
         command = ["pack", str(onnx_file), "-o", str(base), "--topology", topology]
@@ -111,6 +113,10 @@ def test_short_ids(onnx_file, moved, tmp_path, capsys, topology):
         assert main(["diff", str(base), str(moved), "-o", str(update), "-q"]) == 0
         out = tmp_path / f"{ids}.onnx"
         assert main(["unpack", str(update), "--base", str(base), "-o", str(out), "-q"]) == 0
+        capsys.readouterr()
+        assert main(["probe", str(update), "--base", str(base), "--json"]) == 0
+        sent = json.loads(capsys.readouterr().out)["tensors"]
+        assert {each["name"] for each in sent} <= set(names)
         sizes[ids] = base.stat().st_size, update.stat().st_size
         prints[ids] = probed(base, capsys)["tensors"], out.read_bytes()
     assert all(short < long for short, long in zip(sizes["short"], sizes["names"], strict=True))
