@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,7 +17,7 @@ from nnrvideo.limits import Limits
 
 if TYPE_CHECKING:
     from nnrvideo.model import Network, Scaled, TopologyForm
-    from nnrvideo.nnc import EncodeSettings
+    from nnrvideo.nnc import EncodeSettings, ModelParameterSet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +66,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how the graph travels with the weights: as the standard has it (onnx), as text for "
         "readers that refuse binary topology, or not at all (default: onnx; none for npz)",
     )
+    coding.add_argument(
+        "--ids",
+        choices=("names", "short"),
+        default="names",
+        help="how tensors are named: by the graph's names, or by short indices into the graph, "
+        "which receivers of other make do not know (default: %(default)s)",
+    )
+    coding.add_argument(
+        "--performance-map",
+        metavar="FILE.json",
+        type=Path,
+        default=None,
+        help="what the network performs, and how sparser, pruned or otherwise smaller forms would, "
+        "for receivers to choose by; the form is that of `probe --json`, under performance",
+    )
     add_overwrite(parser)
     add_json(parser)
     add_common(parser)
@@ -87,8 +103,11 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError("--fold-bn and --correct change weights, so they are not lossless")
     if options.correct and (options.layers or not options.blocks):
         raise UsageError("--correct sends scales, which --layers and --no-blocks have no place for")
+    if topology == "none" and options.ids == "short":
+        raise UsageError("--ids short needs a graph in the stream: --topology onnx or text")
     if options.layers and options.lossless:
         raise UsageError("--layers and --lossless exclude each other")
+    parameters = _performance(options.performance_map)
     if network is not None:
         network, sent, settings = _prepared(options, network, settings)
         tensors = network.tensors
@@ -98,11 +117,14 @@ def execute(options: argparse.Namespace) -> int:
             topology=cast("TopologyForm", topology),
             blocks=options.blocks,
             layers=options.layers,
+            ids=options.ids,
+            parameters=parameters,
         )
     elif options.layers:
-        packed = b"".join(nnc.encode_layers(tensors, options.layers, settings))
+        parts = nnc.encode_layers(tensors, options.layers, settings, parameters=parameters)
+        packed = b"".join(parts)
     else:
-        packed = nnc.encode(tensors, settings)
+        packed = nnc.encode(tensors, settings, parameters=parameters)
     write_bytes(output, packed, overwrite=options.overwrite)
 
     # What a receiver will see, from the bytes that were written.
@@ -155,6 +177,18 @@ def _prepared(
     inputs = calibration_inputs(network, options.correct, limits=Limits.offline())
     scaled, settings = model.correct(network, settings, inputs, OnnxRuntimeBackend())
     return scaled.network, scaled, settings
+
+
+def _performance(path: Path | None) -> ModelParameterSet | None:
+    """What a JSON file says about the network."""
+    from nnrvideo import nnc
+
+    if path is None:
+        return None
+    try:
+        return nnc.performance_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:  # of the decoders of UTF-8 and JSON, too
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _layers(text: str) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from nnrvideo.model.graph import TensorDeclaration
 from nnrvideo.model.onnx_graph import load_onnx, save_onnx
 from nnrvideo.model.operators import ALLOWED_OPERATORS
 from nnrvideo.model.package import (
+    ElementIds,
     TopologyForm,
     Unpacked,
     load_npz,
@@ -37,6 +38,7 @@ __all__ = [
     "ALLOWED_OPERATORS",
     "TAG_URI_NNC",
     "Complexity",
+    "ElementIds",
     "Inference",
     "IoContract",
     "Network",

@@ -15,9 +15,10 @@ from typing import BinaryIO, Final
 import numpy as np
 from onnx import numpy_helper
 
-from nnrvideo.errors import TensorMismatchError, UnsupportedFeatureError
+from nnrvideo.errors import BitstreamError, TensorMismatchError, UnsupportedFeatureError
 from nnrvideo.files import OutputFile, output_files
 from nnrvideo.limits import Limits
+from nnrvideo.model.element_ids import names_by_id
 from nnrvideo.model.element_types import stored_bytes
 from nnrvideo.model.exact import restore_parts
 from nnrvideo.model.graph import Array, Placement, serialize, write_model
@@ -27,6 +28,7 @@ from nnrvideo.nnc import NEED_DATA, DataUnit, NncReader, StartUnit, TopologyUnit
 from nnrvideo.nnc.layers import layer_starts
 from nnrvideo.nnc.topology import unpack_topology
 
+_ELEMENT_ID: Final = "topology_elem_id"
 _PAGE: Final = 4096
 _ALIGNMENT: Final = 64  # of tensors below a page: a cache line, and any vector instruction
 _PART: Final = 1 << 18  # values converted at a time; even, for two values of four bits are a byte
@@ -132,9 +134,9 @@ def read_topology(source: BinaryIO, *, limits: Limits | None = None) -> Topology
                 reader.close()
                 return None
             reader.feed(data)
-        elif isinstance(unit, TopologyUnit) and unit.header.partial_data_counter is None:
+        elif isinstance(unit, TopologyUnit):
             return parse_topology(unpack_topology(unit, limits), limits)
-        elif isinstance(unit, DataUnit | TopologyUnit) or (
+        elif isinstance(unit, DataUnit) or (
             isinstance(unit, StartUnit) and unit.general_profile_idc == 0
         ):
             return None
@@ -149,15 +151,20 @@ def _write(
     """Both files, from tensors in any order; each is let go before the next is asked for."""
     placements, size = _placed(topology, data_output.path.name)
     missing = {each.name: None for each in topology.tensors}
+    names = names_by_id(topology)
+    ids: dict[str, str] = {}
     violations = []
     with data_output.temporary.open("wb") as file:
         file.truncate(size)
         while (found := next(tensors, None)) is not None:
-            missing.pop(found[0], None)
+            name = names.get(found[0], found[0])
+            if ids.setdefault(name, found[0]) != found[0]:
+                raise BitstreamError(f"tensor {name!r} comes under two ids", element=_ELEMENT_ID)
+            missing.pop(name, None)
             try:
-                _write_tensor(file, *found, topology, placements)
+                _write_tensor(file, name, found[1], topology, placements)
             except ValueError as error:
-                violations.append(f"tensor {found[0]!r}: {error}")
+                violations.append(f"tensor {name!r}: {error}")
             del found
     violations += [f"tensor {name!r} is missing" for name in missing]
     if violations:

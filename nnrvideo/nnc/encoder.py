@@ -71,7 +71,7 @@ def encode(
     Returns:
         The bitstream.  ``Decoded.network_tensors`` has the network's own tensors, with factors
         multiplied and local scales applied.  NNCodec 2.1.3 decodes it, unless the topology is
-        binary.
+        binary or a unit is spread over several.
 
     Raises:
         ValueError: A dtype or value that NNC cannot carry: NaN and infinity unless lossless,
@@ -122,7 +122,7 @@ def encode(
     if topology is not None:
         units.append(pack_topology(topology))
     units.extend(code_units(plans, settings))
-    return write_units(units)
+    return write_units(units, max_unit_bytes=settings.max_unit_bytes)
 
 
 def _finer_batch_norm(

@@ -38,6 +38,7 @@ from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.sparsify import sparsify
 from nnrvideo.nnc.syntax import parse_unit_size
 from nnrvideo.nnc.topology import TopologyPayload
+from nnrvideo.nnc.units import ModelParameterSet
 from nnrvideo.nnc.update import DecoderState
 
 Array = npt.NDArray[Any]
@@ -54,6 +55,7 @@ def encode_layers(
     topology: TopologyPayload | None = None,
     blocks: Sequence[Mapping[Role, str]] = (),
     per_tensor: Mapping[str, EncodeSettings] = MappingProxyType({}),
+    parameters: ModelParameterSet | None = None,
 ) -> list[bytes]:
     """Encodes tensors in layers.
 
@@ -66,6 +68,7 @@ def encode_layers(
         topology: Graph, sent with the base layer.
         blocks: As for ``encode``, for the base layer.
         per_tensor: As for ``encode``; such a tensor is whole in the base layer.
+        parameters: As for ``encode``, for the base layer.
 
     Returns:
         One bitstream for each layer; joined they are a layered stream.
@@ -101,7 +104,14 @@ def encode_layers(
     qps = {name: qp_of_depth(value, bits[0], density) for name, value in weights.items()}
     last = len(bits) - 1
     layers = [
-        encode(tensors, _of_layer(settings, qps, last=last == 0), topology=topology, blocks=blocks)
+        encode(
+            tensors,
+            _of_layer(settings, qps, last=last == 0),
+            topology=topology,
+            blocks=blocks,
+            per_tensor=per_tensor,
+            parameters=parameters,
+        )
     ]
     state = DecoderState()
     found = dict(decode(layers[0], state=state, limits=Limits.offline()).network_tensors())

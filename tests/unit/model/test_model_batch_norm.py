@@ -284,6 +284,16 @@ def test_local_scaling_arrives(classifier, topology):
         np.testing.assert_array_equal(streamed[name], value)
 
 
+def test_local_scaling_arrives_under_short_ids(classifier):
+    folded = fold_batch_norm(load_onnx(classifier))
+    data = pack(folded, FAST, ids="short")
+    units = [unit for unit in nnc.parse_units(data) if isinstance(unit, nnc.DataUnit)]
+    assert all(
+        name.removesuffix("_scaling").isdigit() for u in units for name in u.topology_elem_ids
+    )
+    assert unpack(data).tensors.fingerprint() == unpack(pack(folded, FAST)).tensors.fingerprint()
+
+
 def test_multiplied_weights_arrive_in_layers(classifier):
     folded = fold_batch_norm(load_onnx(classifier)).multiplied()
     close(classifier, pack(folded, layers=(6, 4)), (1, 3, 12, 12), 1e-2)

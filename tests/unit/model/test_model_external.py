@@ -31,6 +31,7 @@ from nnrvideo.nnc import EncodeSettings
 
 LOSSLESS = EncodeSettings(lossless=True, preset="fast")
 FAST = EncodeSettings(preset="fast")
+IN_PARTS = EncodeSettings(preset="fast", max_unit_bytes=500)
 
 
 @pytest.fixture
@@ -58,11 +59,12 @@ def run(path_or_bytes, outputs=None):
     return session.run(outputs, {session.get_inputs()[0].name: x})
 
 
-@pytest.mark.parametrize("settings", [FAST, LOSSLESS])
-def test_same_network_as_in_memory(tmp_path, every_type, settings, monkeypatch):
+@pytest.mark.parametrize("ids", ["names", "short"])
+@pytest.mark.parametrize("settings", [FAST, LOSSLESS, IN_PARTS])
+def test_same_network_as_in_memory(tmp_path, every_type, settings, ids, monkeypatch):
     monkeypatch.setattr(external, "_PART", 1000)
     coded = tmp_path / "net.nnc"
-    coded.write_bytes(pack(load_onnx(every_type), settings))
+    coded.write_bytes(pack(load_onnx(every_type), settings, ids=ids))
     expected = unpack(coded.read_bytes()).require_network()
     found = unpack_external(coded, tmp_path / "net.onnx")
     assert found == expected.topology
