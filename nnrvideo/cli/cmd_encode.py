@@ -87,18 +87,18 @@ def execute(options: argparse.Namespace) -> int:
             duration=options.duration,
             progress=show,
         )
-    embedded = report.embedded
+    reduced, embedded = report.reduced, report.embedded
     size = options.output.stat().st_size
     facts = {
         "output": str(options.output),
-        "pictures": report.pictures,
-        "source": [report.source.width, report.source.height],
-        "coded": [report.coded.width, report.coded.height],
-        "cropped": list(report.cropped),
+        "pictures": reduced.pictures,
+        "source": [reduced.source.width, reduced.source.height],
+        "coded": [reduced.coded.width, reduced.coded.height],
+        "cropped": list(reduced.cropped),
         "network_bytes": len(network),
         "copies": embedded.positions,
         "file_bytes": size,
-        "dropped": list(report.dropped),
+        "dropped": list(reduced.dropped),
     }
     if options.json:
         print_json(facts)
@@ -106,16 +106,16 @@ def execute(options: argparse.Namespace) -> int:
         print_pairs(
             f"{options.input} -> {options.output}",
             {
-                "pictures": str(report.pictures),
-                "size": f"{report.source.width}x{report.source.height}, coded at "
-                f"{report.coded.width}x{report.coded.height} ({options.codec})",
+                "pictures": str(reduced.pictures),
+                "size": f"{reduced.source.width}x{reduced.source.height}, coded at "
+                f"{reduced.coded.width}x{reduced.coded.height} ({options.codec})",
                 "network": f"{human_bytes(len(network))}, sent {embedded.positions} times",
                 "file": human_bytes(size),
             },
         )
-        if any(report.cropped):
-            columns, rows = report.cropped
+        if any(reduced.cropped):
+            columns, rows = reduced.cropped
             print(f"  note: cut off {columns} columns and {rows} rows, to halve evenly")
-        for line in report.dropped:
+        for line in reduced.dropped:
             print(f"  note: not copied: {line}")
     return Exit.OK
