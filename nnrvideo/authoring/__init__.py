@@ -14,7 +14,14 @@ from nnrvideo.authoring.probe import (
 )
 from nnrvideo.authoring.schedule import FilterPlan, Positions, UnitTiming, schedule
 from nnrvideo.authoring.strip import StripReport, strip
-from nnrvideo.authoring.transcode import EncodeReport, coded_size, encode
+from nnrvideo.authoring.transcode import (
+    EncodeReport,
+    ReduceReport,
+    coded_size,
+    crop_picture,
+    encode,
+    encode_reduced,
+)
 
 __all__ = [
     "EmbedReport",
@@ -27,13 +34,16 @@ __all__ = [
     "ProbeReport",
     "ProbedActivation",
     "ProbedNetwork",
+    "ReduceReport",
     "StripReport",
     "UnitTiming",
     "calibration_inputs",
     "coded_size",
+    "crop_picture",
     "describe",
     "embed",
     "encode",
+    "encode_reduced",
     "extract",
     "probe",
     "save_networks",
