@@ -83,9 +83,10 @@ class BlockNet(nn.Module):
         )
         self.tail = nn.Conv2d(width, shape.out_block**2, 3)
         self.register_buffer("skip", torch.from_numpy(skip_taps(shape.out_block)))
-        # The correction starts small: a random one would first have to be unlearnt.
+        # The correction starts near nothing: a random one would first have to be unlearnt, which
+        # short runs have no time for and in which units die.
         with torch.no_grad():
-            self.tail.weight.mul_(0.1)
+            self.tail.weight.mul_(0.01)
             nn.init.zeros_(dict(self.tail.named_parameters())["bias"])
 
     @classmethod

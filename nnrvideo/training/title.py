@@ -40,10 +40,9 @@ Tier = Literal["S", "M", "L"]
 
 _OUT_BLOCKS: Final[Mapping[Mode, int]] = {"enhance": 2, "sr1.5x": 3, "sr2x": 4}
 _SIZES: Final[Mapping[Tier, tuple[int, int]]] = {"S": (16, 4), "M": (32, 4), "L": (64, 6)}
-_LEARNING_RATE: Final = 1e-3
-_WARM_UP: Final = 0.1
-"""Runs are short: at the rates of long ones, or without time to warm up, all units may die."""
-
+_LEARNING_RATES: Final[Mapping[Tier, float]] = {"S": 3e-3, "M": 3e-3, "L": 1.5e-3}
+_ENHANCE_RATE: Final = 1e-3
+_WARM_UP: Final = 0.06
 _PATCH: Final = 48
 _LEAST_SIZE: Final = 40  # of the coded picture: the largest tier needs 24 around a crop
 _REPORTS: Final = 50  # of progress, for each training
@@ -333,6 +332,7 @@ def _trained(work: _Work, pairs: PairSet, mode: Mode, tier: Tier) -> bytes:
         done = progress.step + (progress.phase == "quantised") * (settings.steps - quantised)
         work.progress(work.steps_done + done, work.steps_to_do)
 
+    rate = _ENHANCE_RATE if mode == "enhance" else _LEARNING_RATES[tier]
     trained = train(
         pairs,
         TrainSettings(
@@ -340,8 +340,8 @@ def _trained(work: _Work, pairs: PairSet, mode: Mode, tier: Tier) -> bytes:
             float_steps=settings.steps - quantised,
             quantised_steps=quantised,
             patch=_patch(pairs, overlap=2 * convolutions),
-            learning_rate=_LEARNING_RATE,
-            quantised_learning_rate=_LEARNING_RATE / 4,
+            learning_rate=rate,
+            quantised_learning_rate=rate / 4,
             warm_up=_WARM_UP,
             relative_step=settings.relative_step,
             seed=settings.seed,
