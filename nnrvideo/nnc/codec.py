@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from nnrvideo.errors import BitstreamError, NnrVideoError, UnsupportedFeatureError
+from nnrvideo.errors import BitstreamError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
+from nnrvideo.nnc.ahead import Codeword, decode_ahead
+from nnrvideo.nnc.batch import BatchedCodeword, Job
 from nnrvideo.nnc.constants import PayloadType
 from nnrvideo.nnc.context import SyntaxContext
 from nnrvideo.nnc.elements import Element, elements_of
-from nnrvideo.nnc.parallel import run_all
 from nnrvideo.nnc.payload import (
     CodedTensor,
     PayloadContext,
@@ -38,15 +39,11 @@ from nnrvideo.nnc.reconstruct import (
 )
 from nnrvideo.nnc.stream import located, parse_units, write_units
 from nnrvideo.nnc.topology import TopologyPayload, unpack_topology
-from nnrvideo.nnc.units import DataUnit, ModelParameterSet, TopologyUnit, Unit
+from nnrvideo.nnc.units import DataUnit, ModelParameterSet, Quantization, TopologyUnit, Unit
 from nnrvideo.nnc.update import DecoderState
 from nnrvideo.tensors import TensorSet
 
 Array = npt.NDArray[Any]
-
-_PARALLEL_BYTES: Final = 1 << 15
-_BYTES_A_UNIT: Final = 1 << 10
-"""Of payload, in all and for each unit; below, threads cost more than they save."""
 
 
 @final
@@ -61,7 +58,6 @@ class Decoded:
         levels: int32 before multiplication, by name; raw float tensors have none.
         topology: The graph, if the bitstream carries one.
         units: All units in order.
-        coded: For each data unit, in order, its coded tensors; empty for raw floats.
         blocks: Weights with their companions.
         is_update: Values are differences to what the receiver has; a tensor that is missing is
             unchanged.
@@ -72,11 +68,19 @@ class Decoded:
     levels: Mapping[str, npt.NDArray[np.int32]] = field(repr=False)
     topology: TopologyPayload | None
     units: tuple[Unit, ...] = field(repr=False)
-    coded: tuple[tuple[CodedTensor, ...], ...] = field(repr=False)
+    _codewords: tuple[Codeword, ...] = field(repr=False)
     blocks: tuple[Block, ...]
     is_update: bool
     nncodec1: bool
     _known_dimensions: Mapping[str, tuple[int, ...]] = field(repr=False)
+
+    @property
+    def coded(self) -> tuple[tuple[CodedTensor, ...], ...]:
+        """For each data unit, in order, its coded tensors; empty for raw floats."""
+        return tuple(
+            found.coded() if isinstance(found, BatchedCodeword) else found
+            for found in self._codewords
+        )
 
     @property
     def base_model_id(self) -> str | None:
@@ -119,15 +123,15 @@ def decode(
     limits = limits or Limits.desktop()
     state = DecoderState() if state is None else state
     units = tuple(parse_units(data, limits, dimensions=state.dimensions))
-    _check_totals(units, limits)
+    elements = _all_elements(units, limits)
     try:
-        return _decode_units(units, state, limits, threads, nncodec1=False)
+        return _decode_units(units, elements, state, limits, threads, nncodec1=False)
     except BitstreamError:
         if _first_edition(units):
             # Nothing in a stream tells the two flavours of the first edition apart, and a single
             # codeword may pass in the wrong one; only the stream as a whole decides.
             try:
-                return _decode_units(units, state, limits, threads, nncodec1=True)
+                return _decode_units(units, elements, state, limits, threads, nncodec1=True)
             except BitstreamError:
                 pass
         raise
@@ -163,78 +167,29 @@ def _first_edition(units: Sequence[Unit]) -> bool:
     return context.general_profile_idc == 0
 
 
-def _check_totals(units: Sequence[Unit], limits: Limits) -> None:
-    """Bounds the sum of all tensors before the first is decoded."""
+def _all_elements(units: Sequence[Unit], limits: Limits) -> list[tuple[Element, ...]]:
+    """Tensors of each unit, their sum bounded before the first is decoded."""
+    found: list[tuple[Element, ...]] = []
     tensors = elements = 0
     for index, unit in enumerate(units):
-        if isinstance(unit, DataUnit):
-            with located(index, unit.header, 8 * unit.payload_offset):
-                for element in elements_of(unit, limits):
-                    tensors += 1
-                    elements += math.prod(element.shape)
+        if not isinstance(unit, DataUnit):
+            found.append(())
+            continue
+        with located(index, unit.header, 8 * unit.payload_offset):
+            found.append(elements_of(unit, limits))
+            for element in found[-1]:
+                tensors += 1
+                elements += math.prod(element.shape)
+            if tensors > limits.max_tensors:
                 limits.require("max_tensors", tensors, "tensors of the bitstream")
+            if elements > limits.max_total_elements:
                 limits.require("max_total_elements", elements, "elements of the bitstream")
-
-
-@final
-class _Ahead:
-    """Codewords decoded ahead by other threads, where no unit depends on one before it.
-
-    What fails there is left for the walk through the units to meet again, in order and with its
-    place.
-    """
-
-    def __init__(self, units: Sequence[Unit], threads: int | None) -> None:
-        coded = [
-            unit
-            for unit in units
-            if isinstance(unit, DataUnit)
-            and unit.nnr_compressed_data_unit_payload_type != PayloadType.NNR_PT_RAW_FLOAT
-        ]
-        names = [name for unit in coded for name in unit.topology_elem_ids]
-        size = sum(len(unit.payload) for unit in coded)
-        large = size >= max(_PARALLEL_BYTES, _BYTES_A_UNIT * len(coded))
-        self.wanted = large and threads != 1 and len(coded) > 1 and len(set(names)) == len(names)
-        self._threads = threads
-        self._found: dict[int, tuple[CodedTensor, ...]] = {}
-
-    def run(
-        self,
-        units: Sequence[Unit],
-        known: Mapping[str, tuple[int, ...]],
-        decode_one: Callable[[DataUnit, SyntaxContext], tuple[CodedTensor, ...]],
-    ) -> None:
-        """Decodes all units that can be, if that is worth the threads."""
-        if not self.wanted:
-            return
-        context = SyntaxContext.after(known)
-        jobs: list[tuple[int, DataUnit, SyntaxContext]] = []
-        for index, unit in enumerate(units):
-            context.note(unit)
-            if isinstance(unit, DataUnit) and unit.header.partial_data_counter is None:
-                jobs.append((index, unit, replace(context)))
-
-        def attempt(job: tuple[int, DataUnit, SyntaxContext]) -> tuple[CodedTensor, ...] | None:
-            _, unit, around = job
-            if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
-                return None
-            try:
-                return decode_one(unit, around)
-            except NnrVideoError:
-                return None
-
-        results = run_all(attempt, jobs, self._threads, size=lambda job: len(job[1].payload))
-        for (index, _, _), found in zip(jobs, results, strict=True):
-            if found is not None:
-                self._found[index] = found
-
-    def get(self, index: int) -> tuple[CodedTensor, ...] | None:
-        """Tensors of a unit, if they are there already."""
-        return self._found.pop(index, None)
+    return found
 
 
 def _decode_units(
     units: tuple[Unit, ...],
+    elements: Sequence[tuple[Element, ...]],
     state: DecoderState,
     limits: Limits,
     threads: int | None,
@@ -242,55 +197,50 @@ def _decode_units(
     nncodec1: bool,
 ) -> Decoded:
     working = state.fork()
-
-    def decode_one(unit: DataUnit, context: SyntaxContext) -> tuple[CodedTensor, ...]:
-        around = PayloadContext(
-            context.general_profile_idc,
-            context.quantization,
-            working,
-            nncodec1,
-            1 if ahead.wanted else threads or os.cpu_count() or 1,
-        )
-        return decode_codeword(unit, around, limits)
-
-    ahead = _Ahead(units, threads)
-    ahead.run(units, state.dimensions, decode_one)
-    context = SyntaxContext.after(state.dimensions)
+    threads = threads or os.cpu_count() or 1
+    context = SyntaxContext()
+    jobs: list[Job] = []
+    arounds: dict[int, PayloadContext] = {}
+    for index, unit in enumerate(units):
+        if not isinstance(unit, DataUnit):
+            context.note(unit)
+            around = PayloadContext(
+                context.general_profile_idc, context.quantization, working, nncodec1, threads
+            )
+        elif unit.nnr_compressed_data_unit_payload_type != PayloadType.NNR_PT_RAW_FLOAT:
+            arounds[index] = around
+            if unit.header.partial_data_counter is None:
+                jobs.append((index, unit, around))
+    ahead = decode_ahead(jobs, elements, threads)
     tensors: dict[str, Array] = {}
     levels: dict[str, npt.NDArray[np.int32]] = {}
-    coded: list[tuple[CodedTensor, ...]] = []
-    grouped: list[tuple[DataUnit, tuple[Element, ...]]] = []
+    coded: list[Codeword] = []
     topology: TopologyPayload | None = None
     for index, unit in enumerate(units):
-        context.note(unit)
-        with located(index, unit.header):
-            _refuse_partial(unit)
-            if isinstance(unit, TopologyUnit):
-                topology = unpack_topology(unit, limits) or topology
+        if unit.header.partial_data_counter is not None or isinstance(unit, TopologyUnit):
+            with located(index, unit.header):
+                _refuse_partial(unit)
+                if isinstance(unit, TopologyUnit):
+                    topology = unpack_topology(unit, limits) or topology
         if not isinstance(unit, DataUnit):
             continue
+        found: Codeword = ()
+        received: list[tuple[str, npt.NDArray[np.int32]]] = []
         with located(index, unit.header, 8 * unit.payload_offset):
             working.check_parent(unit)
+            data_format = unit.nnr_decompressed_data_format
             if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
-                element, values = decode_raw_floats(unit, limits)
-                tensors[element.name] = convert(values, unit.nnr_decompressed_data_format)
+                (element,) = elements[index]
+                tensors[element.name] = convert(decode_raw_floats(unit, element), data_format)
                 levels.pop(element.name, None)
-                working.note_unit(unit, [])
-                coded.append(())
-                grouped.append((unit, (element,)))
-                continue
-            found = ahead.get(index)
-            if found is None:
-                found = decode_one(unit, context)
-            density = 0 if context.quantization is None else context.quantization.qp_density
-            for tensor in found:
-                values = reconstruct_tensor(tensor, density)
-                name = tensor.element.name
-                tensors[name] = convert(values, unit.nnr_decompressed_data_format)
-                levels[name] = tensor.levels
-        working.note_unit(unit, [(tensor.element.name, tensor.levels) for tensor in found])
+            else:
+                found = ahead.get(index) or decode_codeword(unit, elements[index], arounds[index])
+                for element, own, values in _reconstructed(found, arounds[index].quantization):
+                    tensors[element.name] = convert(values, data_format)
+                    levels[element.name] = own
+                    received.append((element.name, own))
+        working.note_unit(unit, received)
         coded.append(found)
-        grouped.append((unit, tuple(tensor.element for tensor in found)))
     is_update = context.mps is not None and context.mps.mps_parent_signalling_enabled_flag
     if is_update:
         working.note_update(levels)
@@ -302,11 +252,27 @@ def _decode_units(
         topology,
         units,
         tuple(coded),
-        blocks_of(grouped),
+        blocks_of(
+            [
+                (unit, own)
+                for unit, own in zip(units, elements, strict=True)
+                if isinstance(unit, DataUnit)
+            ]
+        ),
         is_update,
         nncodec1,
         MappingProxyType(known),
     )
+
+
+def _reconstructed(
+    found: Codeword, quantization: Quantization | None
+) -> Iterable[tuple[Element, npt.NDArray[np.int32], Array]]:
+    """The tensors of a codeword, with levels and values."""
+    if isinstance(found, BatchedCodeword):
+        return zip(found.elements, found.levels, found.values, strict=True)
+    density = 0 if quantization is None else quantization.qp_density
+    return ((each.element, each.levels, reconstruct_tensor(each, density)) for each in found)
 
 
 def _refuse_partial(unit: Unit) -> None:

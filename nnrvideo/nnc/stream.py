@@ -14,6 +14,7 @@ from typing import Final, final
 from nnrvideo.errors import (
     BitstreamError,
     LimitExceededError,
+    NnrVideoError,
     TruncatedError,
     UnsupportedFeatureError,
 )
@@ -94,7 +95,7 @@ class NncReader:
     ) -> None:
         self._limits = limits or Limits.desktop()
         self._context = SyntaxContext.after(dimensions or {})
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._start = 0  # first byte of the buffer that no unit has used
         self._offset = 0  # of that byte in the bitstream
         self._count = 0
@@ -109,10 +110,14 @@ class NncReader:
         pending = len(self._buffer) - self._start
         total = self._offset + pending + len(data)
         self._limits.require("max_bitstream_bytes", total, "NNC bitstream in bytes")
-        if self._start:
+        if not pending and isinstance(data, bytes):
+            self._buffer = data  # a bitstream that comes whole is not copied
+        else:
+            if isinstance(self._buffer, bytes):
+                self._buffer = bytearray(self._buffer)
             del self._buffer[: self._start]
-            self._start = 0
-        self._buffer += data
+            self._buffer += data
+        self._start = 0
 
     def next_unit(self) -> Unit | NeedData:
         """The next unit, or ``NEED_DATA`` while it is not complete.
@@ -158,12 +163,16 @@ class NncReader:
             self._limits.require("max_unit_bytes", size, f"{self._place()} in bytes")
         if len(self._buffer) - self._start < size:
             return NEED_DATA
-        self._limits.require("max_units", self._count + 1, "NNR units")
+        if self._count >= self._limits.max_units:
+            self._limits.require("max_units", self._count + 1, "NNR units")
         data = bytes(self._buffer[self._start : self._start + size])
         unit_type = head[4 if long_form else 2] >> _UNIT_TYPE_SHIFT
-        with located(self._count, UnitHeader(unit_type, offset=self._offset)):
+        try:
             self._check_order(unit_type)
             unit = parse_unit(data, self._offset, self._context, self._limits)
+        except NnrVideoError:
+            with located(self._count, UnitHeader(unit_type, offset=self._offset)):
+                raise
         self._context.note(unit)
         self._start += size
         self._offset += size

@@ -17,6 +17,7 @@ from nnrvideo.errors import UnsupportedFeatureError
 from nnrvideo.limits import Limits
 from nnrvideo.nnc.constants import ParameterTypes, PayloadType
 from nnrvideo.nnc.context import SyntaxContext
+from nnrvideo.nnc.elements import elements_of
 from nnrvideo.nnc.payload import CodedTensor, PayloadContext, decode_codeword, decode_raw_floats
 from nnrvideo.nnc.reconstruct import (
     apply_blocks,
@@ -80,12 +81,13 @@ def iter_tensors(source: BinaryIO, *, limits: Limits | None = None) -> Iterator[
 
 def _decode(unit: DataUnit, context: SyntaxContext, limits: Limits) -> dict[str, Array]:
     _require_single_pass(unit, context)
+    elements = elements_of(unit, limits)
     if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
-        element, values = decode_raw_floats(unit, limits)
-        return {element.name: convert(values, unit.nnr_decompressed_data_format)}
+        values = decode_raw_floats(unit, elements[0])
+        return {elements[0].name: convert(values, unit.nnr_decompressed_data_format)}
     around = PayloadContext(context.general_profile_idc, context.quantization, DecoderState())
     density = 0 if context.quantization is None else context.quantization.qp_density
-    coded = decode_codeword(unit, around, limits)
+    coded = decode_codeword(unit, elements, around)
     blocks = blocks_of([(unit, tuple(tensor.element for tensor in coded))])
     found = {}
     for tensor in coded:

@@ -25,6 +25,7 @@ from nnrvideo.nnc.ndu_syntax import (
     write_data_unit,
     write_topology_elements_ids_list,
 )
+from nnrvideo.nnc.plain import parse_plain_unit
 from nnrvideo.nnc.units import (
     DataUnit,
     LayerParameterSet,
@@ -89,6 +90,9 @@ def parse_unit(data: bytes, offset: int, context: SyntaxContext, limits: Limits)
         UnsupportedFeatureError: Legal but not implemented.
         LimitExceededError: A limit is exceeded.
     """
+    plain = parse_plain_unit(data, offset, context, limits)
+    if plain is not None:
+        return plain
     r = BitReader(data)
     try:
         unit = _parse_any(r, offset, context, limits)

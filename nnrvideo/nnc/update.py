@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -154,7 +153,9 @@ class DecoderState:
             # A base says 0, but is the first node below the root for what follows: NNCodec counts
             # what it receives, from 1.
             depth = max(1, node.put_node_depth)
-            self._nodes[unit.topology_elem_ids[0]] = replace(node, put_node_depth=depth)
+            self._nodes[unit.topology_elem_ids[0]] = NodeId(
+                node.device_id, node.parameter_id, depth
+            )
 
     def note_update(self, levels: Mapping[str, Levels]) -> None:
         """Extends the history maps at the end of a bitstream with parent signalling."""
