@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, final
@@ -23,6 +23,7 @@ from nnrvideo.nnc.batch import BatchedCodeword, Job
 from nnrvideo.nnc.constants import PayloadType
 from nnrvideo.nnc.context import SyntaxContext
 from nnrvideo.nnc.elements import Element, elements_of
+from nnrvideo.nnc.overwrite import Overwritten, can_overwrite, can_recover, overwrite
 from nnrvideo.nnc.payload import (
     CodedTensor,
     PayloadContext,
@@ -44,6 +45,7 @@ from nnrvideo.nnc.update import DecoderState
 from nnrvideo.tensors import TensorSet
 
 Array = npt.NDArray[Any]
+KeptCodeword = BatchedCodeword | tuple[CodedTensor | Overwritten, ...]
 
 
 @final
@@ -55,7 +57,6 @@ class Decoded:
         tensors: Values as transmitted, in order of first appearance; differences if
             ``is_update``.  Local scales and factors stand beside their weights, see
             :meth:`network_tensors`.
-        levels: int32 before multiplication, by name; raw float tensors have none.
         topology: The graph, if the bitstream carries one.
         units: All units in order.
         blocks: Weights with their companions.
@@ -65,10 +66,9 @@ class Decoded:
     """
 
     tensors: TensorSet
-    levels: Mapping[str, npt.NDArray[np.int32]] = field(repr=False)
     topology: TopologyPayload | None
     units: tuple[Unit, ...] = field(repr=False)
-    _codewords: tuple[Codeword, ...] = field(repr=False)
+    _codewords: tuple[KeptCodeword, ...] = field(repr=False)
     blocks: tuple[Block, ...]
     is_update: bool
     nncodec1: bool
@@ -77,10 +77,19 @@ class Decoded:
     @property
     def coded(self) -> tuple[tuple[CodedTensor, ...], ...]:
         """For each data unit, in order, its coded tensors; empty for raw floats."""
-        return tuple(
-            found.coded() if isinstance(found, BatchedCodeword) else found
-            for found in self._codewords
-        )
+        return tuple(_coded(found) for found in self._codewords)
+
+    @property
+    def levels(self) -> Mapping[str, npt.NDArray[np.int32]]:
+        """int32 before multiplication, by name; raw float tensors have none."""
+        levels: dict[str, npt.NDArray[np.int32]] = {}
+        data_units = (unit for unit in self.units if isinstance(unit, DataUnit))
+        for unit, codeword in zip(data_units, self._codewords, strict=True):
+            for each in _coded(codeword):
+                levels[each.element.name] = each.levels
+            if not codeword:
+                levels.pop(unit.topology_elem_ids[0], None)
+        return MappingProxyType(levels)
 
     @property
     def base_model_id(self) -> str | None:
@@ -108,7 +117,8 @@ def decode(
 
     Args:
         data: The whole bitstream.
-        state: Memory of a receiver of a sequence of bitstreams; changed only on success.
+        state: Memory of a receiver of a sequence of bitstreams; changed only on success.  It keeps
+            the levels, so that large tensors take twice their size; without it they take it once.
         limits: Bounds; those of a desktop if absent.
         threads: Units decoded at a time; None: one for each core.  The result is the same.
 
@@ -121,17 +131,22 @@ def decode(
         LimitExceededError: A limit is exceeded.
     """
     limits = limits or Limits.desktop()
+    remembered = state is not None
     state = DecoderState() if state is None else state
     units = tuple(parse_units(data, limits, dimensions=state.dimensions))
     elements = _all_elements(units, limits)
     try:
-        return _decode_units(units, elements, state, limits, threads, nncodec1=False)
+        return _decode_units(
+            units, elements, state, limits, threads, nncodec1=False, remembered=remembered
+        )
     except BitstreamError:
         if _first_edition(units):
             # Nothing in a stream tells the two flavours of the first edition apart, and a single
             # codeword may pass in the wrong one; only the stream as a whole decides.
             try:
-                return _decode_units(units, elements, state, limits, threads, nncodec1=True)
+                return _decode_units(
+                    units, elements, state, limits, threads, nncodec1=True, remembered=remembered
+                )
             except BitstreamError:
                 pass
         raise
@@ -195,6 +210,7 @@ def _decode_units(
     threads: int | None,
     *,
     nncodec1: bool,
+    remembered: bool,
 ) -> Decoded:
     working = state.fork()
     threads = threads or os.cpu_count() or 1
@@ -211,10 +227,12 @@ def _decode_units(
             arounds[index] = around
             if unit.header.partial_data_counter is None:
                 jobs.append((index, unit, around))
+    is_update = context.mps is not None and context.mps.mps_parent_signalling_enabled_flag
+    remembered = remembered or is_update
     ahead = decode_ahead(jobs, elements, threads)
     tensors: dict[str, Array] = {}
     levels: dict[str, npt.NDArray[np.int32]] = {}
-    coded: list[Codeword] = []
+    coded: list[KeptCodeword] = []
     topology: TopologyPayload | None = None
     for index, unit in enumerate(units):
         if unit.header.partial_data_counter is not None or isinstance(unit, TopologyUnit):
@@ -224,8 +242,7 @@ def _decode_units(
                     topology = unpack_topology(unit, limits) or topology
         if not isinstance(unit, DataUnit):
             continue
-        found: Codeword = ()
-        received: list[tuple[str, npt.NDArray[np.int32]]] = []
+        kept: KeptCodeword = ()
         with located(index, unit.header, 8 * unit.payload_offset):
             working.check_parent(unit)
             data_format = unit.nnr_decompressed_data_format
@@ -235,20 +252,22 @@ def _decode_units(
                 levels.pop(element.name, None)
             else:
                 found = ahead.get(index) or decode_codeword(unit, elements[index], arounds[index])
-                for element, own, values in _reconstructed(found, arounds[index].quantization):
+                kept, reconstructed = _reconstruct(
+                    found, arounds[index].quantization, overwriting=not remembered
+                )
+                for element, values in zip(elements[index], reconstructed, strict=True):
                     tensors[element.name] = convert(values, data_format)
-                    levels[element.name] = own
-                    received.append((element.name, own))
-        working.note_unit(unit, received)
-        coded.append(found)
-    is_update = context.mps is not None and context.mps.mps_parent_signalling_enabled_flag
+        coded.append(kept)
+        if remembered:
+            received = {each.element.name: each.levels for each in _coded(kept)}
+            levels.update(received)
+            working.note_unit(unit, received.items())
     if is_update:
         working.note_update(levels)
     known = dict(state.dimensions)
     state.adopt(working)
     return Decoded(
         TensorSet(tensors),
-        MappingProxyType(levels),
         topology,
         units,
         tuple(coded),
@@ -265,14 +284,30 @@ def _decode_units(
     )
 
 
-def _reconstructed(
-    found: Codeword, quantization: Quantization | None
-) -> Iterable[tuple[Element, npt.NDArray[np.int32], Array]]:
-    """The tensors of a codeword, with levels and values."""
+def _reconstruct(
+    found: Codeword, quantization: Quantization | None, *, overwriting: bool
+) -> tuple[KeptCodeword, Sequence[Array]]:
+    """The values of a codeword's tensors, in the memory of their levels if ``overwriting``."""
     if isinstance(found, BatchedCodeword):
-        return zip(found.elements, found.levels, found.values, strict=True)
+        return found, found.values
     density = 0 if quantization is None else quantization.qp_density
-    return ((each.element, each.levels, reconstruct_tensor(each, density)) for each in found)
+    kept: list[CodedTensor | Overwritten] = []
+    values: list[Array] = []
+    for each in found:
+        if overwriting and can_overwrite(each) and can_recover(each):
+            overwritten = overwrite(each, density)
+            kept.append(overwritten)
+            values.append(overwritten.values)
+        else:
+            kept.append(each)
+            values.append(reconstruct_tensor(each, density))
+    return tuple(kept), values
+
+
+def _coded(codeword: KeptCodeword) -> tuple[CodedTensor, ...]:
+    if isinstance(codeword, BatchedCodeword):
+        return codeword.coded()
+    return tuple(each.coded() if isinstance(each, Overwritten) else each for each in codeword)
 
 
 def _refuse_partial(unit: Unit) -> None:
