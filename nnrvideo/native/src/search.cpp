@@ -96,7 +96,8 @@ private:
         std::array<std::int64_t, kInitIndices> before;
         for (std::size_t i = 0; i < kInitIndices; ++i) before[i] = trials_[i].cost;
         std::size_t first = 0;
-        for (; number - first >= 3; first += 3) run<3>(&leaders[first]);
+        for (; number - first >= 4; first += 4) run<4>(&leaders[first]);
+        if (number - first == 3) run<3>(&leaders[first]);
         if (number - first == 2) run<2>(&leaders[first]);
         if (number - first == 1) run<1>(&leaders[first]);
         for (std::size_t i = 0; i < kInitIndices; ++i) {
@@ -112,21 +113,34 @@ private:
     template <std::size_t Count>
     void run(const std::size_t* which) {
         const TrialCosts& costs = trial_costs();
-        std::array<Trial, Count> some;
-        for (std::size_t i = 0; i < Count; ++i) some[i] = trials_[which[i]];
+        std::array<const Steps*, Count> steps;
+        std::array<int, Count> a16;
+        std::array<int, Count> b;
+        std::array<std::int32_t, Count> cost{};  // a chunk's cost fits
+        for (std::size_t i = 0; i < Count; ++i) {
+            const Trial& trial = trials_[which[i]];
+            steps[i] = trial.steps;
+            a16[i] = trial.a16;
+            b[i] = trial.b;
+        }
         for (std::size_t n = 0; n < count_; ++n) {
             const unsigned bin = bins_[n];
             const int below = static_cast<int>(bin) - 1;
-            for (Trial& each : some) {
-                const auto step_a = static_cast<std::size_t>(16 + ((each.a16 + below) >> 7));
-                const auto step_b = static_cast<std::size_t>(16 + ((each.b + below) >> 7));
-                const int sum = each.a16 + each.b;
-                each.cost += costs.of[bin][static_cast<std::size_t>((sum + kLargestSum) >> 3)];
-                each.a16 += each.steps->a[bin][step_a];
-                each.b += each.steps->b[bin][step_b];
+            const std::int32_t* const of = costs.of[bin].data() + kLargestSum / 8;
+            for (std::size_t i = 0; i < Count; ++i) {
+                cost[i] += of[(a16[i] + b[i]) >> 3];
+                const std::ptrdiff_t step_a = 16 + ((a16[i] + below) >> 7);
+                const std::ptrdiff_t step_b = 16 + ((b[i] + below) >> 7);
+                a16[i] += steps[i]->a[bin].data()[step_a];
+                b[i] += steps[i]->b[bin].data()[step_b];
             }
         }
-        for (std::size_t i = 0; i < Count; ++i) trials_[which[i]] = some[i];
+        for (std::size_t i = 0; i < Count; ++i) {
+            Trial& trial = trials_[which[i]];
+            trial.a16 = a16[i];
+            trial.b = b[i];
+            trial.cost += cost[i];
+        }
     }
 
     std::array<Trial, kInitIndices> trials_{};
