@@ -85,8 +85,7 @@ class Decoded:
         levels: dict[str, npt.NDArray[np.int32]] = {}
         data_units = (unit for unit in self.units if isinstance(unit, DataUnit))
         for unit, codeword in zip(data_units, self._codewords, strict=True):
-            for each in _coded(codeword):
-                levels[each.element.name] = each.levels
+            levels.update(_levels(codeword))
             if not codeword:
                 levels.pop(unit.topology_elem_ids[0], None)
         return MappingProxyType(levels)
@@ -259,7 +258,7 @@ def _decode_units(
                     tensors[element.name] = convert(values, data_format)
         coded.append(kept)
         if remembered:
-            received = {each.element.name: each.levels for each in _coded(kept)}
+            received = _levels(kept)
             levels.update(received)
             working.note_unit(unit, received.items())
     if is_update:
@@ -302,6 +301,13 @@ def _reconstruct(
             kept.append(each)
             values.append(reconstruct_tensor(each, density))
     return tuple(kept), values
+
+
+def _levels(codeword: KeptCodeword) -> dict[str, npt.NDArray[np.int32]]:
+    if isinstance(codeword, BatchedCodeword):
+        names = (element.name for element in codeword.elements)
+        return dict(zip(names, codeword.levels, strict=True))
+    return {each.element.name: each.levels for each in codeword}
 
 
 def _coded(codeword: KeptCodeword) -> tuple[CodedTensor, ...]:
