@@ -35,11 +35,9 @@ class Decoder:
         self,
         spec: Spec,
         levels: npt.NDArray[np.int32],
-        row_skip_flags: npt.NDArray[np.uint8],
-        init_indices: npt.NDArray[np.uint8],
-        points: npt.NDArray[np.int64],
+        points: npt.NDArray[np.int64] | None,
         threads: int,
-    ) -> tuple[bool, bool, int, list[tuple[int, int, int]]]: ...
+    ) -> tuple[bool, bytes | None, bytes, list[tuple[int, int, int]]]: ...
     def terminate(self) -> int: ...
     def bits_consumed(self) -> int: ...
     def state(self) -> tuple[int, int, int, list[tuple[int, int]]]: ...
@@ -59,7 +57,39 @@ class Encoder:
     def initialise_context(self, slot: int, index: int) -> None: ...
     def ae(self, bin: int, slot: int) -> None: ...
 
-def max_init_indices(unary_length: int) -> int: ...
+def decode_batch(
+    payloads: list[bytes],
+    codewords: npt.NDArray[np.int64],
+    tensors: npt.NDArray[np.int64],
+    levels: npt.NDArray[np.int32],
+    values: npt.NDArray[np.float32],
+    threads: int,
+) -> list[list[tuple[int, bytes | None, bytes]] | None]: ...
+def parse_plain_unit(
+    data: bytes,
+    general_profile_idc: int,
+    mps_parent_signalling_enabled_flag: bool,
+    max_string_bytes: int,
+    max_tensors: int,
+    max_dimensions: int,
+    max_elements: int,
+) -> (
+    tuple[
+        bool,
+        bool,
+        int,
+        bool,
+        tuple[str, ...],
+        tuple[int, int, int] | None,
+        bool,
+        int | None,
+        int,
+        tuple[int, ...],
+        int | None,
+        int,
+    ]
+    | None
+): ...
 def search_init_indices(
     spec: Spec, levels: npt.NDArray[np.int32], choices: Choices, stride: int
 ) -> bytes: ...

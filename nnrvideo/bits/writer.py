@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import builtins
 import struct
-from typing import final
+from typing import Final, final
+
+_FLUSH_BITS: Final = 256
 
 
 @final
@@ -19,7 +21,7 @@ class BitWriter:
 
     def __init__(self) -> None:
         self._done = bytearray()
-        self._tail = 0  # bits that do not fill a byte yet
+        self._tail = 0  # bits that wait to be moved to ``_done``
         self._tail_bits = 0
 
     @property
@@ -30,7 +32,7 @@ class BitWriter:
     @property
     def byte_aligned(self) -> bool:
         """True at a byte boundary."""
-        return self._tail_bits == 0
+        return self._tail_bits % 8 == 0
 
     def u(self, value: int, n: int) -> None:
         """u(n): ``n`` bits, unsigned, most significant first."""
@@ -38,12 +40,16 @@ class BitWriter:
         if not 0 <= value < 1 << n:
             msg = f"{value} does not fit u({n})"
             raise ValueError(msg)
-        word = (self._tail << n) | value
-        bits = self._tail_bits + n
-        whole, self._tail_bits = divmod(bits, 8)
-        if whole:
-            self._done += (word >> self._tail_bits).to_bytes(whole, "big")
-        self._tail = word & ((1 << self._tail_bits) - 1)
+        self._tail = self._tail << n | value
+        self._tail_bits += n
+        if self._tail_bits >= _FLUSH_BITS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Moves whole bytes out of the tail."""
+        whole, self._tail_bits = divmod(self._tail_bits, 8)
+        self._done += (self._tail >> self._tail_bits).to_bytes(whole, "big")
+        self._tail &= (1 << self._tail_bits) - 1
 
     def flag(self, value: bool) -> None:
         """u(1) of a truth value."""
@@ -71,9 +77,7 @@ class BitWriter:
             raise ValueError(msg)
         shifted = (value >> k) + 1
         zeros = shifted.bit_length() - 1
-        self.u(0, zeros)
-        self.u(shifted, zeros + 1)
-        self.u(value & ((1 << k) - 1), k)
+        self.u(shifted << k | value & ((1 << k) - 1), 2 * zeros + 1 + k)
 
     def iek(self, value: int, k: int) -> None:
         """ie(k) of NNC: 0, 1, -1, 2, ... are coded 0, 1, 2, 3, ..."""
@@ -101,6 +105,7 @@ class BitWriter:
         if not self.byte_aligned:
             msg = "bytes do not start at a byte boundary"
             raise ValueError(msg)
+        self._flush()
         self._done += data
 
     def align_zero(self) -> None:
@@ -119,6 +124,7 @@ class BitWriter:
             ValueError: The last byte is not complete.
         """
         if not self.byte_aligned:
-            msg = f"{self._tail_bits} bits do not fill a byte"
+            msg = f"{self._tail_bits % 8} bits do not fill a byte"
             raise ValueError(msg)
+        self._flush()
         return builtins.bytes(self._done)

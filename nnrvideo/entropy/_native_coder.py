@@ -23,7 +23,6 @@ from nnrvideo.entropy.spec import (
 )
 
 _DEFAULT_CHOICES = TensorChoices()
-_NO_POINTS = np.empty((0, 3), np.int64)
 
 
 @final
@@ -48,17 +47,13 @@ class CabacDecoder:
     ) -> DecodedTensor:
         """Reads one tensor; see :meth:`nnrvideo.entropy.spec.Decoder.tensor`."""
         levels = np.empty((spec.rows, spec.cols), dtype=np.int32)
-        rows = np.empty(spec.rows, dtype=np.uint8)
-        indices = np.empty(_native.max_init_indices(spec.unary_length), dtype=np.uint8)
-        given = _NO_POINTS
+        given = None
         if points and threads > 1:
             given = np.array([(p.cabac_offset, p.dq_state, p.bit_offset) for p in points], np.int64)
-        history, skipping, count, found = self._core.tensor(
-            _core_spec(spec), levels, rows, indices, given, threads
-        )
+        history, rows, indices, found = self._core.tensor(_core_spec(spec), levels, given, threads)
         choices = TensorChoices(
-            tuple(indices[:count].tolist()),
-            rows.astype(np.bool_) if skipping else None,
+            tuple(indices),
+            None if rows is None else np.frombuffer(rows, np.bool_),
             history,
         )
         return DecodedTensor(levels, choices, tuple(EntryPoint(*point) for point in found))
@@ -182,19 +177,19 @@ def quantise_tensor(
 
 def _core_spec(spec: TensorSpec) -> _native.Spec:
     reference, history = spec.reference, spec.history
-    return _native.Spec(
-        rows=spec.rows,
-        cols=spec.cols,
-        general_profile_idc=spec.general_profile_idc,
-        unary_length=spec.unary_length,
-        dq_flag=spec.dq_flag,
-        scan_order=spec.scan_order,
-        codebook_size=spec.codebook_size,
-        codebook_zero_offset=spec.codebook_zero_offset,
-        parent_node_id_present_flag=spec.parent_node_id_present_flag,
-        reference=None if reference is None else np.ascontiguousarray(reference),
-        history=None if history is None else np.ascontiguousarray(history),
-        nncodec1=spec.nncodec1,
+    return _native.Spec(  # by position: names would cost as much as all the rest
+        spec.rows,
+        spec.cols,
+        spec.general_profile_idc,
+        spec.unary_length,
+        spec.dq_flag,
+        spec.scan_order,
+        spec.codebook_size,
+        spec.codebook_zero_offset,
+        spec.parent_node_id_present_flag,
+        None if reference is None else np.ascontiguousarray(reference),
+        None if history is None else np.ascontiguousarray(history),
+        spec.nncodec1,
     )
 
 

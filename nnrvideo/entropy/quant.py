@@ -10,6 +10,7 @@ Spec: ISO/IEC 15938-17 quantisation; spec/nnc.md §6, §13.2, §13.3.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -28,6 +29,7 @@ _DEFAULT_UNARY_LENGTH: Final = 11
 _DEFAULT_CHOICES: Final = TensorChoices()
 
 
+@lru_cache(maxsize=256)
 def step_size(qp: int, qp_density: int) -> np.float32:
     """The quantisation step of a quantisation parameter, exactly.
 
@@ -89,7 +91,9 @@ def dequantise(levels: npt.NDArray[np.int32], step: np.float32 | float) -> npt.N
 
     Spec: spec/nnc.md §6.
     """
-    return levels.astype(np.float32) * np.float32(step)
+    values = levels.astype(np.float32)
+    values *= np.float32(step)
+    return values
 
 
 def quantise(

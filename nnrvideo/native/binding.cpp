@@ -12,11 +12,13 @@
 #include <exception>
 #include <optional>
 
+#include "nnrcore/batch.h"
 #include "nnrcore/errors.h"
 #include "nnrcore/search.h"
 #include "nnrcore/tables.h"
 #include "nnrcore/tensor.h"
 #include "nnrcore/trellis.h"
+#include "nnrcore/unit.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -105,32 +107,128 @@ nb::tuple state(Coder& self) {
 }
 
 nb::tuple decode_tensor(Decoder& self, const Spec& spec, Array<std::int32_t, 2> levels,
-                        Array<std::uint8_t, 1> row_skip_flags,
-                        Array<std::uint8_t, 1> init_indices,
-                        const Array<const std::int64_t, 2>& points, int threads) {
+                        const std::optional<Array<const std::int64_t, 2>>& points, int threads) {
     Exclusive exclusive(self.busy);
-    if (points.shape(1) != 3) throw nnrcore::argument_error("an entry point has three numbers");
     std::vector<nnrcore::EntryPoint> given;
-    for (std::size_t n = 0; n < points.shape(0); ++n) {
-        const std::int64_t* point = points.data() + 3 * n;
-        given.push_back({static_cast<std::uint32_t>(point[0]),
-                         static_cast<std::uint32_t>(point[1]), point[2]});
+    if (points) {
+        if (points->shape(1) != 3) throw nnrcore::argument_error("an entry point has three numbers");
+        for (std::size_t n = 0; n < points->shape(0); ++n) {
+            const std::int64_t* point = points->data() + 3 * n;
+            given.push_back({static_cast<std::uint32_t>(point[0]),
+                             static_cast<std::uint32_t>(point[1]), point[2]});
+        }
     }
+    std::vector<std::uint8_t> row_skip_flags(static_cast<std::size_t>(spec.core.rows));
+    std::vector<std::uint8_t> init_indices(nnrcore::max_init_indices(spec.core.unary_length));
     nnrcore::TensorResult result;
     {
         nb::gil_scoped_release released;
         result = self.core.tensor(spec.core,
-                                  {span(levels), span(row_skip_flags), span(init_indices)}, given,
-                                  threads);
+                                  {span(levels),
+                                   {row_skip_flags.data(), row_skip_flags.size()},
+                                   {init_indices.data(), init_indices.size()}},
+                                  given, threads);
     }
-    return nb::make_tuple(result.hist_dep_sig_prob_enabled_flag, result.row_skip_enabled_flag,
-                          result.init_count, entry_points(self.core.entry_points()));
+    nb::object skipped = nb::none();
+    if (result.row_skip_enabled_flag) {
+        skipped = nb::bytes(row_skip_flags.data(), row_skip_flags.size());
+    }
+    return nb::make_tuple(result.hist_dep_sig_prob_enabled_flag, skipped,
+                          nb::bytes(init_indices.data(), result.init_count),
+                          entry_points(self.core.entry_points()));
 }
 
 void encode_tensor(Encoder& self, const Spec& spec, const Levels& levels, const Choices& choices) {
     Exclusive exclusive(self.busy);
     nb::gil_scoped_release released;
     self.core.tensor(spec.core, span(levels), choices.core);
+}
+
+// For each codeword None, or (qp_delta, row skip flags or None, init indices) of each tensor.
+nb::list decode_batch(const nb::list& payloads, const Array<const std::int64_t, 2>& codewords,
+                      const Array<const std::int64_t, 2>& tensors, Array<std::int32_t, 1> levels,
+                      Array<float, 1> values, int threads) {
+    const std::size_t count = nb::len(payloads);
+    if (codewords.shape(0) != count || codewords.shape(1) != 7 || tensors.shape(1) != 4) {
+        throw nnrcore::argument_error("seven numbers describe a codeword, four a tensor");
+    }
+    std::vector<nb::bytes> kept;
+    std::vector<nnrcore::BatchCodeword> batch;
+    for (std::size_t n = 0; n < count; ++n) {
+        kept.push_back(nb::cast<nb::bytes>(payloads[n]));
+        const std::int64_t* row = codewords.data() + 7 * n;
+        batch.push_back({static_cast<const std::uint8_t*>(kept[n].data()), kept[n].size(),
+                         static_cast<int>(row[0]), row[1] != 0, static_cast<int>(row[2]),
+                         row[3] != 0, row[4] != 0, static_cast<int>(row[5]),
+                         static_cast<int>(row[6]), {}});
+    }
+    for (std::size_t n = 0; n < tensors.shape(0); ++n) {
+        const std::int64_t* row = tensors.data() + 4 * n;
+        if (row[0] < 0 || row[0] >= static_cast<std::int64_t>(count) || row[3] < 0) {
+            throw nnrcore::argument_error("a tensor has no codeword or no place");
+        }
+        batch[static_cast<std::size_t>(row[0])].tensors.push_back(
+            {row[1], row[2], static_cast<std::size_t>(row[3])});
+    }
+    {
+        nb::gil_scoped_release released;
+        nnrcore::decode_batch(batch, span(levels), span(values), threads);
+    }
+    nb::list results;
+    for (const nnrcore::BatchCodeword& codeword : batch) {
+        if (!codeword.whole) {
+            results.append(nb::none());
+            continue;
+        }
+        nb::list found;
+        for (const nnrcore::BatchTensor& tensor : codeword.tensors) {
+            const auto& rows = tensor.row_skip_flags;
+            nb::object skipped = nb::none();
+            if (tensor.row_skip_enabled_flag) skipped = nb::bytes(rows.data(), rows.size());
+            const auto& indices = tensor.init_indices;
+            found.append(nb::make_tuple(tensor.qp_delta, skipped,
+                                        nb::bytes(indices.data(), indices.size())));
+        }
+        results.append(found);
+    }
+    return results;
+}
+
+// Ids, node, dimensions and the rest of a plain unit; None where the header is not plain.
+nb::object parse_plain_unit(const nb::bytes& data, int general_profile_idc,
+                            bool mps_parent_signalling_enabled_flag,
+                            std::int64_t max_string_bytes, std::int64_t max_tensors,
+                            std::int64_t max_dimensions, std::int64_t max_elements) {
+    const auto* bytes = static_cast<const std::uint8_t*>(data.data());
+    const auto unit = nnrcore::parse_plain_unit(
+        bytes, data.size(),
+        {general_profile_idc, mps_parent_signalling_enabled_flag, max_string_bytes, max_tensors,
+         max_dimensions, max_elements});
+    if (!unit) return nb::none();
+    nb::list ids;
+    for (const auto& id : unit->ids) {
+        PyObject* text = PyUnicode_DecodeUTF8(reinterpret_cast<const char*>(bytes + id.first),
+                                              static_cast<Py_ssize_t>(id.size), nullptr);
+        if (text == nullptr) {
+            PyErr_Clear();
+            return nb::none();
+        }
+        ids.append(nb::steal(text));
+    }
+    nb::list dimensions;
+    for (const std::uint32_t dimension : unit->tensor_dimensions) dimensions.append(dimension);
+    const auto present = [](int value) {
+        return value < 0 ? nb::object(nb::none()) : nb::object(nb::int_(value));
+    };
+    nb::object node = nb::none();
+    if (unit->node_id_present_flag) {
+        node = nb::make_tuple(unit->node[0], unit->node[1], unit->node[2]);
+    }
+    return nb::make_tuple(unit->nnr_unit_size_flag, unit->independently_decodable_flag,
+                          unit->payload_type, unit->multiple, nb::tuple(ids), node, unit->dq_flag,
+                          present(unit->nnr_decompressed_data_format),
+                          unit->compressed_parameter_types, nb::tuple(dimensions),
+                          present(unit->cabac_unary_length_minus1), unit->payload_offset);
 }
 
 nb::list table(const std::array<std::int32_t, nnrcore::kCostEntries>& entries) {
@@ -218,8 +316,7 @@ NB_MODULE(_native, m) {
             return self.core.iae(count);
         }, "count"_a)
         .def("tensor", &decode_tensor, "spec"_a, nb::arg("levels").noconvert(),
-             nb::arg("row_skip_flags").noconvert(), nb::arg("init_indices").noconvert(),
-             nb::arg("points").noconvert(), "threads"_a)
+             nb::arg("points").noconvert().none(), "threads"_a)
         .def("terminate", [](Decoder& self) {
             Exclusive exclusive(self.busy);
             return self.core.terminate();
@@ -278,7 +375,13 @@ NB_MODULE(_native, m) {
             self.core.ae(bin, slot);
         }, "bin"_a, "slot"_a);
 
-    m.def("max_init_indices", &nnrcore::max_init_indices, "unary_length"_a);
+    m.def("decode_batch", &decode_batch, "payloads"_a, nb::arg("codewords").noconvert(),
+          nb::arg("tensors").noconvert(), nb::arg("levels").noconvert(),
+          nb::arg("values").noconvert(), "threads"_a);
+
+    m.def("parse_plain_unit", &parse_plain_unit, "data"_a, "general_profile_idc"_a,
+          "mps_parent_signalling_enabled_flag"_a, "max_string_bytes"_a, "max_tensors"_a,
+          "max_dimensions"_a, "max_elements"_a);
 
     m.def("search_init_indices", [](const Spec& spec, const Levels& levels, const Choices& choices,
                                     std::int64_t stride) {

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from nnrvideo.errors import BitstreamError, NnrVideoError
+from nnrvideo.errors import BitstreamError
 from nnrvideo.limits import Limits
+from nnrvideo.nnc.ahead import Codeword, decode_ahead
+from nnrvideo.nnc.batch import BatchedCodeword, Job
 from nnrvideo.nnc.constants import PayloadType
 from nnrvideo.nnc.context import SyntaxContext
 from nnrvideo.nnc.elements import Element, elements_of
-from nnrvideo.nnc.parallel import run_all
+from nnrvideo.nnc.overwrite import Overwritten, can_overwrite, can_recover, overwrite
 from nnrvideo.nnc.payload import (
     CodedTensor,
     PayloadContext,
@@ -39,15 +41,12 @@ from nnrvideo.nnc.reconstruct import (
 )
 from nnrvideo.nnc.stream import located, parse_units, write_units
 from nnrvideo.nnc.topology import TopologyPayload, unpack_topology
-from nnrvideo.nnc.units import DataUnit, ModelParameterSet, TopologyUnit, Unit
+from nnrvideo.nnc.units import DataUnit, ModelParameterSet, Quantization, TopologyUnit, Unit
 from nnrvideo.nnc.update import DecoderState
 from nnrvideo.tensors import TensorSet
 
 Array = npt.NDArray[Any]
-
-_PARALLEL_BYTES: Final = 1 << 15
-_BYTES_A_UNIT: Final = 1 << 10
-"""Of payload, in all and for each unit; below, threads cost more than they save."""
+KeptCodeword = BatchedCodeword | tuple[CodedTensor | Overwritten, ...]
 
 
 @final
@@ -60,10 +59,8 @@ class Decoded:
             ``is_update``, and what is left of them if they were predicted (``nnr_pre_flag``; int32
             or float32 then).  Local scales and factors stand beside their weights, see
             :meth:`network_tensors`.
-        levels: int32 before multiplication, by name; raw float tensors have none.
         topology: The graph, if the bitstream carries one.
         units: All units in order.
-        coded: For each data unit, in order, its coded tensors; empty for raw floats.
         blocks: Weights with their companions.
         is_update: Values are differences to what the receiver has; a tensor that is missing is
             unchanged.
@@ -71,15 +68,30 @@ class Decoded:
     """
 
     tensors: TensorSet
-    levels: Mapping[str, npt.NDArray[np.int32]] = field(repr=False)
     topology: TopologyPayload | None
     units: tuple[Unit, ...] = field(repr=False)
-    coded: tuple[tuple[CodedTensor, ...], ...] = field(repr=False)
+    _codewords: tuple[KeptCodeword, ...] = field(repr=False)
     blocks: tuple[Block, ...]
     is_update: bool
     nncodec1: bool
     _known_dimensions: Mapping[str, tuple[int, ...]] = field(repr=False)
     _sums: TensorSet | None = field(repr=False)  # with predictions, where there are any
+
+    @property
+    def coded(self) -> tuple[tuple[CodedTensor, ...], ...]:
+        """For each data unit, in order, its coded tensors; empty for raw floats."""
+        return tuple(_coded(found) for found in self._codewords)
+
+    @property
+    def levels(self) -> Mapping[str, npt.NDArray[np.int32]]:
+        """int32 before multiplication, by name; raw float tensors have none."""
+        levels: dict[str, npt.NDArray[np.int32]] = {}
+        data_units = (unit for unit in self.units if isinstance(unit, DataUnit))
+        for unit, codeword in zip(data_units, self._codewords, strict=True):
+            levels.update(_levels(codeword))
+            if not codeword:
+                levels.pop(unit.topology_elem_ids[0], None)
+        return MappingProxyType(levels)
 
     @property
     def base_model_id(self) -> str | None:
@@ -119,7 +131,8 @@ def decode(
 
     Args:
         data: The whole bitstream.
-        state: Memory of a receiver of a sequence of bitstreams; changed only on success.
+        state: Memory of a receiver of a sequence of bitstreams; changed only on success.  It keeps
+            the levels, so that large tensors take twice their size; without it they take it once.
         limits: Bounds; those of a desktop if absent.
         threads: Units decoded at a time; None: one for each core.  The result is the same.
 
@@ -132,17 +145,22 @@ def decode(
         LimitExceededError: A limit is exceeded.
     """
     limits = limits or Limits.desktop()
+    remembered = state is not None
     state = DecoderState() if state is None else state
     units = tuple(parse_units(data, limits, dimensions=state.dimensions))
-    _check_totals(units, limits)
+    elements = _all_elements(units, limits)
     try:
-        return _decode_units(units, state, limits, threads, nncodec1=False)
+        return _decode_units(
+            units, elements, state, limits, threads, nncodec1=False, remembered=remembered
+        )
     except BitstreamError:
         if _first_edition(units):
             # Nothing in a stream tells the two flavours of the first edition apart, and a single
             # codeword may pass in the wrong one; only the stream as a whole decides.
             try:
-                return _decode_units(units, state, limits, threads, nncodec1=True)
+                return _decode_units(
+                    units, elements, state, limits, threads, nncodec1=True, remembered=remembered
+                )
             except BitstreamError:
                 pass
         raise
@@ -178,147 +196,95 @@ def _first_edition(units: Sequence[Unit]) -> bool:
     return context.general_profile_idc == 0
 
 
-def _check_totals(units: Sequence[Unit], limits: Limits) -> None:
-    """Bounds the sum of all tensors before the first is decoded."""
+def _all_elements(units: Sequence[Unit], limits: Limits) -> list[tuple[Element, ...]]:
+    """Tensors of each unit, their sum bounded before the first is decoded."""
+    found: list[tuple[Element, ...]] = []
     tensors = elements = 0
     for index, unit in enumerate(units):
-        if isinstance(unit, DataUnit):
-            with located(index, unit.header, 8 * unit.payload_offset):
-                for element in elements_of(unit, limits):
-                    tensors += 1
-                    elements += math.prod(element.shape)
+        if not isinstance(unit, DataUnit):
+            found.append(())
+            continue
+        with located(index, unit.header, 8 * unit.payload_offset):
+            found.append(elements_of(unit, limits))
+            for element in found[-1]:
+                tensors += 1
+                elements += math.prod(element.shape)
+            if tensors > limits.max_tensors:
                 limits.require("max_tensors", tensors, "tensors of the bitstream")
+            if elements > limits.max_total_elements:
                 limits.require("max_total_elements", elements, "elements of the bitstream")
-
-
-@final
-class _Ahead:
-    """Codewords decoded ahead by other threads, where no unit depends on one before it.
-
-    What fails there is left for the walk through the units to meet again, in order and with its
-    place.
-    """
-
-    def __init__(self, units: Sequence[Unit], threads: int | None) -> None:
-        coded = [
-            unit
-            for unit in units
-            if isinstance(unit, DataUnit)
-            and unit.nnr_compressed_data_unit_payload_type != PayloadType.NNR_PT_RAW_FLOAT
-        ]
-        names = [name for unit in coded for name in unit.topology_elem_ids]
-        size = sum(len(unit.payload) for unit in coded)
-        large = size >= max(_PARALLEL_BYTES, _BYTES_A_UNIT * len(coded))
-        self.wanted = large and threads != 1 and len(coded) > 1 and len(set(names)) == len(names)
-        self._threads = threads
-        self._found: dict[int, tuple[CodedTensor, ...]] = {}
-
-    def run(
-        self,
-        units: Sequence[Unit],
-        known: Mapping[str, tuple[int, ...]],
-        decode_one: Callable[[DataUnit, SyntaxContext], tuple[CodedTensor, ...]],
-    ) -> None:
-        """Decodes all units that can be, if that is worth the threads."""
-        if not self.wanted:
-            return
-        context = SyntaxContext.after(known)
-        jobs: list[tuple[int, DataUnit, SyntaxContext]] = []
-        for index, unit in enumerate(units):
-            context.note(unit)
-            if isinstance(unit, DataUnit):
-                jobs.append((index, unit, replace(context)))
-
-        def attempt(job: tuple[int, DataUnit, SyntaxContext]) -> tuple[CodedTensor, ...] | None:
-            _, unit, around = job
-            if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
-                return None
-            try:
-                return decode_one(unit, around)
-            except NnrVideoError:
-                return None
-
-        results = run_all(attempt, jobs, self._threads, size=lambda job: len(job[1].payload))
-        for (index, _, _), found in zip(jobs, results, strict=True):
-            if found is not None:
-                self._found[index] = found
-
-    def get(self, index: int) -> tuple[CodedTensor, ...] | None:
-        """Tensors of a unit, if they are there already."""
-        return self._found.pop(index, None)
+    return found
 
 
 def _decode_units(
     units: tuple[Unit, ...],
+    elements: Sequence[tuple[Element, ...]],
     state: DecoderState,
     limits: Limits,
     threads: int | None,
     *,
     nncodec1: bool,
+    remembered: bool,
 ) -> Decoded:
     working = state.fork()
-
-    def decode_one(unit: DataUnit, context: SyntaxContext) -> tuple[CodedTensor, ...]:
-        around = PayloadContext(
-            context.general_profile_idc,
-            context.quantization,
-            working,
-            nncodec1,
-            1 if ahead.wanted else threads or os.cpu_count() or 1,
-        )
-        return decode_codeword(unit, around, limits)
-
-    ahead = _Ahead(units, threads)
-    ahead.run(units, state.dimensions, decode_one)
-    context = SyntaxContext.after(state.dimensions)
+    threads = threads or os.cpu_count() or 1
+    context = SyntaxContext()
+    jobs: list[Job] = []
+    arounds: dict[int, PayloadContext] = {}
+    for index, unit in enumerate(units):
+        if not isinstance(unit, DataUnit):
+            context.note(unit)
+            around = PayloadContext(
+                context.general_profile_idc, context.quantization, working, nncodec1, threads
+            )
+        elif unit.nnr_compressed_data_unit_payload_type != PayloadType.NNR_PT_RAW_FLOAT:
+            arounds[index] = around
+            jobs.append((index, unit, around))
+    # A bitstream has one model parameter set, before all of its data.
+    mps = context.mps
+    is_update = mps is not None and mps.mps_parent_signalling_enabled_flag
+    is_predicted = mps is not None and mps.nnr_pre_flag
+    remembered = remembered or is_update
+    ahead = decode_ahead(jobs, elements, threads)
     tensors: dict[str, Array] = {}
     sums: dict[str, Array] = {}
     levels: dict[str, npt.NDArray[np.int32]] = {}
-    coded: list[tuple[CodedTensor, ...]] = []
-    grouped: list[tuple[DataUnit, tuple[Element, ...]]] = []
+    coded: list[KeptCodeword] = []
     topology: TopologyPayload | None = None
-
-    def predicted() -> bool:
-        return context.mps is not None and context.mps.nnr_pre_flag
-
-    def keep(name: str, values: Array, data_format: int | None) -> None:
-        if predicted():
-            tensors[name] = values
-            sums[name] = convert(add_prediction(values, working.difference(name)), data_format)
-        else:
-            tensors[name] = convert(values, data_format)
-
     for index, unit in enumerate(units):
-        context.note(unit)
-        with located(index, unit.header):
-            if isinstance(unit, TopologyUnit):
+        if isinstance(unit, TopologyUnit):
+            with located(index, unit.header):
                 topology = unpack_topology(unit, limits) or topology
         if not isinstance(unit, DataUnit):
             continue
+        kept: KeptCodeword = ()
+        values: Sequence[Array]
         with located(index, unit.header, 8 * unit.payload_offset):
             working.check_parent(unit)
-            if predicted():
+            if is_predicted:
                 working.check_prediction(unit)
             if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
-                element, values = decode_raw_floats(unit, limits)
-                keep(element.name, values, unit.nnr_decompressed_data_format)
-                levels.pop(element.name, None)
-                working.note_unit(unit, [])
-                coded.append(())
-                grouped.append((unit, (element,)))
-                continue
-            found = ahead.get(index)
-            if found is None:
-                found = decode_one(unit, context)
-            density = 0 if context.quantization is None else context.quantization.qp_density
-            for tensor in found:
-                values = reconstruct_tensor(tensor, density)
-                keep(tensor.element.name, values, unit.nnr_decompressed_data_format)
-                levels[tensor.element.name] = tensor.levels
-        working.note_unit(unit, [(tensor.element.name, tensor.levels) for tensor in found])
-        coded.append(found)
-        grouped.append((unit, tuple(tensor.element for tensor in found)))
-    is_update = context.mps is not None and context.mps.mps_parent_signalling_enabled_flag
+                values = [decode_raw_floats(unit, elements[index][0])]
+                levels.pop(elements[index][0].name, None)
+            else:
+                found = ahead.get(index) or decode_codeword(unit, elements[index], arounds[index])
+                kept, values = _reconstruct(
+                    found, arounds[index].quantization, overwriting=not remembered
+                )
+            data_format = unit.nnr_decompressed_data_format
+            for element, each in zip(elements[index], values, strict=True):
+                name = element.name
+                if is_predicted:
+                    tensors[name] = each
+                    whole = add_prediction(each, working.difference(name))
+                    sums[name] = convert(whole, data_format)
+                else:
+                    tensors[name] = convert(each, data_format)
+        coded.append(kept)
+        if remembered:
+            received = _levels(kept)
+            levels.update(received)
+            working.note_unit(unit, received.items())
     if is_update:
         working.note_update(levels, sums or tensors)
     else:
@@ -327,13 +293,51 @@ def _decode_units(
     state.adopt(working)
     return Decoded(
         TensorSet(tensors),
-        MappingProxyType(levels),
         topology,
         units,
         tuple(coded),
-        blocks_of(grouped),
+        blocks_of(
+            [
+                (unit, own)
+                for unit, own in zip(units, elements, strict=True)
+                if isinstance(unit, DataUnit)
+            ]
+        ),
         is_update,
         nncodec1,
         MappingProxyType(known),
         TensorSet(sums) if sums else None,
     )
+
+
+def _reconstruct(
+    found: Codeword, quantization: Quantization | None, *, overwriting: bool
+) -> tuple[KeptCodeword, Sequence[Array]]:
+    """The values of a codeword's tensors, in the memory of their levels if ``overwriting``."""
+    if isinstance(found, BatchedCodeword):
+        return found, found.values
+    density = 0 if quantization is None else quantization.qp_density
+    kept: list[CodedTensor | Overwritten] = []
+    values: list[Array] = []
+    for each in found:
+        if overwriting and can_overwrite(each) and can_recover(each):
+            overwritten = overwrite(each, density)
+            kept.append(overwritten)
+            values.append(overwritten.values)
+        else:
+            kept.append(each)
+            values.append(reconstruct_tensor(each, density))
+    return tuple(kept), values
+
+
+def _levels(codeword: KeptCodeword) -> dict[str, npt.NDArray[np.int32]]:
+    if isinstance(codeword, BatchedCodeword):
+        names = (element.name for element in codeword.elements)
+        return dict(zip(names, codeword.levels, strict=True))
+    return {each.element.name: each.levels for each in codeword}
+
+
+def _coded(codeword: KeptCodeword) -> tuple[CodedTensor, ...]:
+    if isinstance(codeword, BatchedCodeword):
+        return codeword.coded()
+    return tuple(each.coded() if isinstance(each, Overwritten) else each for each in codeword)

@@ -47,6 +47,9 @@ class SyntaxContext:
 
     def note(self, unit: Unit) -> None:
         """Lets ``unit`` act on the syntax of those after it."""
+        if isinstance(unit, DataUnit):  # nearly every unit
+            self.dimensions[unit.topology_elem_ids[0]] = unit.tensor_dimensions
+            return
         match unit:
             case StartUnit():
                 self.start = unit
@@ -58,7 +61,5 @@ class SyntaxContext:
                 self.quantization = unit.quantization or self.quantization
             case TopologyUnit(topology_elem_ids=ids) if ids:
                 self.reference_list = ids
-            case DataUnit():
-                self.dimensions[unit.topology_elem_ids[0]] = unit.tensor_dimensions
             case _:
                 pass

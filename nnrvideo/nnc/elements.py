@@ -116,7 +116,8 @@ def _single(unit: DataUnit, limits: Limits) -> Element:
         )
     name = unit.topology_elem_ids[0]
     role = Role.WEIGHT
-    if unit.compressed_parameter_types & ParameterTypes.NNR_CPT_DC:
+    types = unit.compressed_parameter_types
+    if types and types & ParameterTypes.NNR_CPT_DC:
         role = {"_G": Role.G, "_H": Role.H}.get(name[-2:], Role.WEIGHT)
     shape = _shape(unit, role, limits)
     return Element(name, shape, role, unit.codebook, unit.scan_order)

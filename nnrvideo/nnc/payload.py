@@ -20,13 +20,14 @@ import numpy.typing as npt
 from nnrvideo import entropy
 from nnrvideo.entropy import EntryPoint, TensorChoices, TensorSpec
 from nnrvideo.errors import BitstreamError
-from nnrvideo.limits import Limits
 from nnrvideo.nnc.constants import PayloadType
-from nnrvideo.nnc.elements import Element, elements_of
+from nnrvideo.nnc.elements import Element
 from nnrvideo.nnc.units import DataUnit, Quantization
 from nnrvideo.nnc.update import DecoderState
 
 Levels = npt.NDArray[np.int32]
+
+_QUANTISED = frozenset({int(PayloadType.NNR_PT_FLOAT), int(PayloadType.NNR_PT_BLOCK)})
 
 MAX_STEP_EXPONENT = 120  # beyond it a step, or a level times a step, may leave float32
 
@@ -75,9 +76,14 @@ class PayloadContext:
 
 
 def decode_codeword(
-    unit: DataUnit, context: PayloadContext, limits: Limits
+    unit: DataUnit, elements: Sequence[Element], context: PayloadContext
 ) -> tuple[CodedTensor, ...]:
     """Decodes the codeword of an INT, FLOAT or BLOCK unit.
+
+    Args:
+        unit: The unit.
+        elements: Its tensors, by ``elements_of``.
+        context: What the payload depends on outside its unit.
 
     Returns:
         Tensors in the order of the payload.
@@ -86,20 +92,18 @@ def decode_codeword(
         BitstreamError: The codeword is broken or does not end exactly at the end of the unit,
             its entry points are wrong, or a reference is missing.  ``bit`` counts from the start
             of the payload.
-        UnsupportedFeatureError: Legal but not implemented.
-        LimitExceededError: A tensor is over ``max_elements``.
     """
-    elements = elements_of(unit, limits)
     if unit.parent is not None and unit.parent.temporal_context_modeling_flag:
         context.state.check_node(unit)
-    specs = [_spec(unit, element, context) for element in elements]
+    specs = [tensor_spec(unit, element, context) for element in elements]
     decoder = entropy.decoder(unit.payload)
     tensors: list[CodedTensor] = []
     points: list[EntryPoint] = []
     given = iter(unit.entry_points)
+    quantised = is_quantised(unit)
     for element, spec in zip(elements, specs, strict=True):
         qp_delta = qp = None
-        if is_quantised(unit):
+        if quantised:
             qp_delta, qp = _read_qp(decoder, context)
         ahead = tuple(islice(given, block_rows(spec) - 1)) if element.scan_order else ()
         decoded = decoder.tensor(spec, ahead, context.threads)
@@ -148,20 +152,23 @@ def encode_codeword(
     return codeword, tuple(point for points in encoder.entry_points for point in points)
 
 
-def decode_raw_floats(unit: DataUnit, limits: Limits) -> tuple[Element, npt.NDArray[np.float32]]:
+def decode_raw_floats(unit: DataUnit, element: Element) -> npt.NDArray[np.float32]:
     """Reads a RAW_FLOAT unit: binary32, little-endian, row-major; any bit pattern passes.
+
+    Args:
+        unit: The unit.
+        element: Its one tensor.
 
     Raises:
         BitstreamError: The payload has not the size that the shape asks for.
     """
-    (element,) = elements_of(unit, limits)
     needed = 4 * math.prod(element.shape)
     if len(unit.payload) != needed:
         raise BitstreamError(
             f"{len(unit.payload)} bytes for a tensor of {needed}", element="raw_float32_parameter"
         )
     values = np.frombuffer(unit.payload, dtype="<f4").astype(np.float32, copy=False)
-    return element, values.reshape(element.shape)
+    return values.reshape(element.shape)
 
 
 def qp_delta_range(qp_density: int) -> tuple[int, int]:
@@ -181,7 +188,12 @@ def _read_qp(decoder: entropy.Decoder, context: PayloadContext) -> tuple[int, in
     return delta, qp
 
 
-def _spec(unit: DataUnit, element: Element, context: PayloadContext) -> TensorSpec:
+def tensor_spec(unit: DataUnit, element: Element, context: PayloadContext) -> TensorSpec:
+    """What the syntax of a tensor of the unit depends on.
+
+    Raises:
+        BitstreamError: The tensor that the receiver should have is missing.
+    """
     shape = element.rows, element.cols
     has_parent = unit.parent is not None
     temporal = unit.parent is not None and unit.parent.temporal_context_modeling_flag
@@ -206,7 +218,4 @@ def _spec(unit: DataUnit, element: Element, context: PayloadContext) -> TensorSp
 
 def is_quantised(unit: DataUnit) -> bool:
     """True if the unit's integers are to be multiplied by a step size."""
-    return unit.nnr_compressed_data_unit_payload_type in {
-        PayloadType.NNR_PT_FLOAT,
-        PayloadType.NNR_PT_BLOCK,
-    }
+    return unit.nnr_compressed_data_unit_payload_type in _QUANTISED

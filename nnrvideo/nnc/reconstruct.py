@@ -70,7 +70,8 @@ def check_range(levels: npt.NDArray[np.int32], step: float) -> None:
     Raises:
         BitstreamError: A product is too large.
     """
-    if levels.size and _largest(levels) * step > _FLOAT32_MAX:
+    # Most steps are so small that no level can get there.
+    if step * 2.0**31 > _FLOAT32_MAX and levels.size and _largest(levels) * step > _FLOAT32_MAX:
         raise BitstreamError("a weight is outside the range of float32", element="qp_delta")
 
 
@@ -147,6 +148,8 @@ def blocks_of(units: Sequence[tuple[DataUnit, tuple[Element, ...]]]) -> tuple[Bl
     single = {elements[0].name: unit for unit, elements in units if not unit.is_block}
     for name, unit in single.items():
         types = unit.compressed_parameter_types
+        if not types:
+            continue
         if types & ParameterTypes.NNR_CPT_LS and f"{name}_scaling" in single:
             blocks.append(
                 Block(

@@ -23,6 +23,7 @@ from nnrvideo.limits import Limits
 from nnrvideo.nnc.constants import UnitType
 from nnrvideo.nnc.context import SyntaxContext
 from nnrvideo.nnc.parts import PartJoiner, refuse_rest_of_lost
+from nnrvideo.nnc.plain import parse_plain_unit
 from nnrvideo.nnc.syntax import parse_unit, parse_unit_header, parse_unit_size, write_unit
 from nnrvideo.nnc.units import DataUnit, Unit, UnitHeader
 
@@ -105,7 +106,7 @@ class NncReader:
     ) -> None:
         self._limits = limits or Limits.desktop()
         self._context = SyntaxContext.after(dimensions or {})
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._start = 0  # first byte of the buffer that no unit has used
         self._offset = 0  # of that byte in the bitstream
         self._count = 0  # units returned
@@ -122,10 +123,14 @@ class NncReader:
         pending = len(self._buffer) - self._start
         total = self._offset + pending + len(data)
         self._limits.require("max_bitstream_bytes", total, "NNC bitstream in bytes")
-        if self._start:
+        if not pending and isinstance(data, bytes):
+            self._buffer = data  # a bitstream that comes whole is not copied
+        else:
+            if isinstance(self._buffer, bytes):
+                self._buffer = bytearray(self._buffer)
             del self._buffer[: self._start]
-            self._start = 0
-        self._buffer += data
+            self._buffer += data
+        self._start = 0
 
     def next_unit(self) -> Unit | NeedData:
         """The next unit, or ``NEED_DATA`` while it is not complete.
@@ -165,28 +170,40 @@ class NncReader:
 
     def _next(self) -> Unit | NeedData:
         while (data := self._take()) is not None:
-            self._limits.require("max_units", self._taken, "NNR units")
-            try:
-                header = parse_unit_header(data, self._offset - len(data))
-            except BitstreamError as error:
-                raise error.at(unit=self._place(self._offset - len(data))) from None
-            if header.partial_data_counter is not None or self._parts.last is not None:
-                with located(self._count, header):
-                    whole = self._parts.add(header, data)
-                if whole is None:
-                    continue
-                header, data = whole
-            with located(self._count, header):
-                self._check_order(header.nnr_unit_type)
-                try:
-                    unit = parse_unit(data, header, self._context, self._limits)
-                except NnrVideoError as error:
-                    refuse_rest_of_lost(header, error)
-                    raise
+            if self._taken > self._limits.max_units:
+                self._limits.require("max_units", self._taken, "NNR units")
+            offset = self._offset - len(data)
+            unit: Unit | None = None
+            if self._parts.last is None:
+                unit = parse_plain_unit(data, offset, self._context, self._limits)
+            if unit is None:
+                unit = self._parse(data, offset)
+            if unit is None:
+                continue
             self._context.note(unit)
             self._count += 1
             return unit
         return NEED_DATA
+
+    def _parse(self, data: bytes, offset: int) -> Unit | None:
+        """A unit of any kind; ``None`` while parts of it are missing."""
+        try:
+            header = parse_unit_header(data, offset)
+        except BitstreamError as error:
+            raise error.at(unit=self._place(offset)) from None
+        if header.partial_data_counter is not None or self._parts.last is not None:
+            with located(self._count, header):
+                whole = self._parts.add(header, data)
+            if whole is None:
+                return None
+            header, data = whole
+        with located(self._count, header):
+            self._check_order(header.nnr_unit_type)
+            try:
+                return parse_unit(data, header, self._context, self._limits)
+            except NnrVideoError as error:
+                refuse_rest_of_lost(header, error)
+                raise
 
     def _take(self) -> bytes | None:
         """The bytes of the next unit, if they are all there."""

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
-import numpy as np
 import numpy.typing as npt
 
-from nnrvideo.entropy import step_size
 from nnrvideo.errors import UnsupportedFeatureError
 from nnrvideo.limits import Limits
 from nnrvideo.nnc.constants import ParameterTypes, PayloadType
 from nnrvideo.nnc.context import SyntaxContext
-from nnrvideo.nnc.payload import CodedTensor, PayloadContext, decode_codeword, decode_raw_floats
+from nnrvideo.nnc.elements import elements_of
+from nnrvideo.nnc.overwrite import can_overwrite, overwrite
+from nnrvideo.nnc.payload import PayloadContext, decode_codeword, decode_raw_floats
 from nnrvideo.nnc.reconstruct import (
     apply_blocks,
     blocks_of,
-    check_range,
     convert,
     reconstruct_tensor,
 )
@@ -32,7 +31,6 @@ from nnrvideo.nnc.update import DecoderState
 Array = npt.NDArray[Any]
 
 _READ_BYTES: Final = 1 << 16
-_CHUNK: Final = 1 << 18  # values converted at a time
 
 
 def iter_tensors(source: BinaryIO, *, limits: Limits | None = None) -> Iterator[tuple[str, Array]]:
@@ -80,17 +78,22 @@ def iter_tensors(source: BinaryIO, *, limits: Limits | None = None) -> Iterator[
 
 def _decode(unit: DataUnit, context: SyntaxContext, limits: Limits) -> dict[str, Array]:
     _require_single_pass(unit, context)
+    elements = elements_of(unit, limits)
     if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
-        element, values = decode_raw_floats(unit, limits)
-        return {element.name: convert(values, unit.nnr_decompressed_data_format)}
+        values = decode_raw_floats(unit, elements[0])
+        return {elements[0].name: convert(values, unit.nnr_decompressed_data_format)}
     around = PayloadContext(context.general_profile_idc, context.quantization, DecoderState())
     density = 0 if context.quantization is None else context.quantization.qp_density
-    coded = decode_codeword(unit, around, limits)
+    coded = decode_codeword(unit, elements, around)
     blocks = blocks_of([(unit, tuple(tensor.element for tensor in coded))])
     found = {}
     for tensor in coded:
-        values = _in_place(tensor, density)
-        found[tensor.element.name] = convert(values, unit.nnr_decompressed_data_format)
+        reconstructed = (
+            overwrite(tensor, density).values
+            if can_overwrite(tensor)
+            else reconstruct_tensor(tensor, density)
+        )
+        found[tensor.element.name] = convert(reconstructed, unit.nnr_decompressed_data_format)
     return dict(apply_blocks(found, blocks)) if unit.is_block else found
 
 
@@ -102,21 +105,3 @@ def _require_single_pass(unit: DataUnit, context: SyntaxContext) -> None:
     if not unit.is_block and unit.compressed_parameter_types & companions:
         msg = "a weight with companions in units of their own cannot be decoded in one pass"
         raise UnsupportedFeatureError(msg)
-
-
-def _in_place(tensor: CodedTensor, qp_density: int) -> Array:
-    """Values in the memory of the levels, which nobody else holds."""
-    if tensor.qp is None or tensor.element.codebook is not None or not tensor.levels.size:
-        return reconstruct_tensor(tensor, qp_density)
-    step = step_size(tensor.qp, qp_density)
-    check_range(tensor.levels, float(step))
-    levels = tensor.levels.view()
-    base = tensor.levels if tensor.levels.base is None else tensor.levels.base
-    base.flags.writeable = True
-    levels.flags.writeable = True
-    flat = levels.reshape(-1)
-    values = flat.view(np.float32)
-    for first in range(0, flat.size, _CHUNK):
-        chunk = flat[first : first + _CHUNK].astype(np.float32)
-        values[first : first + _CHUNK] = chunk * step
-    return values.reshape(tensor.levels.shape)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -180,7 +179,9 @@ class DecoderState:
             # A base says 0, but is the first node below the root for what follows: NNCodec counts
             # what it receives, from 1.
             depth = max(1, node.put_node_depth)
-            self._nodes[unit.topology_elem_ids[0]] = replace(node, put_node_depth=depth)
+            self._nodes[unit.topology_elem_ids[0]] = NodeId(
+                node.device_id, node.parameter_id, depth
+            )
 
     def note_base(self, names: Iterable[str]) -> None:
         """Forgets the updates of what a bitstream without parent signalling has replaced."""

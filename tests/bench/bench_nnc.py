@@ -101,6 +101,7 @@ def worker(arguments: list[str]) -> None:
     command, source, target, runs, *rest = arguments
     cpu, wall = math.inf, math.inf
     for _ in range(int(runs)):
+        tensors = decoded = result = None  # of the run before: they would count in the peak
         if command == "encode":
             settings = nnc.EncodeSettings(**json.loads(rest[0]))
             with np.load(source) as archive:

@@ -14,14 +14,14 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
-targets=${FUZZ_TARGETS:-decode round_trip search nnc sei model}
+targets=${FUZZ_TARGETS:-batch decode round_trip search unit nnc sei model}
 work=$PWD/build/fuzz
 committed=$PWD/tests/fuzz/corpus
 python=${PYTHON:-python3}
 mkdir -p "$work"/{corpus,findings,logs,seeds}
 
 is_native() { [ -f "nnrvideo/native/fuzz/$1.cpp" ]; }
-max_len() { case $1 in decode | search) echo 600 ;; round_trip) echo 1000 ;; *) echo 4096 ;; esac; }
+max_len() { case $1 in batch | decode | search | unit) echo 600 ;; round_trip) echo 1000 ;; *) echo 4096 ;; esac; }
 run() { # TARGET OPTIONS...
     local target=$1
     shift

@@ -18,7 +18,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 CORPUS = HERE / "corpus"
 NATIVE = HERE.parents[1] / "nnrvideo" / "native"
-NATIVE_TARGETS = ("decode", "round_trip", "search")
+NATIVE_TARGETS = ("batch", "decode", "round_trip", "search", "unit")
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 SANITISERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 

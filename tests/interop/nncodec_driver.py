@@ -88,6 +88,7 @@ def fastest(runs, action):
     """Result of an action and the CPU seconds of its fastest run."""
     best, result = float("inf"), None
     for _ in range(runs):
+        result = None  # of the run before: it would count twice in the peak
         start = time.process_time()
         result = action()
         best = min(best, time.process_time() - start)

@@ -24,12 +24,14 @@ constexpr std::uint8_t kLps[8][32] = {
     {228, 200, 174, 150, 132, 116, 102, 90, 80, 70, 62, 54, 48, 42, 36, 32,
      28,  26,  22,  20,  18,  16,  14,  14, 10, 10, 8,  8,  6,  6,  4,  4}};
 
-constexpr std::array<std::uint64_t, 32> pack_lps_rows() {
-    std::array<std::uint64_t, 32> rows{};
-    for (int confidence = 0; confidence < 32; ++confidence) {
+constexpr std::array<std::uint64_t, 64> pack_lps_rows() {
+    std::array<std::uint64_t, 64> rows{};
+    for (int scaled = -31; scaled < 32; ++scaled) {
         std::uint64_t row = 0;
-        for (int step = 7; step >= 0; --step) row = row << 8 | kLps[step][confidence];
-        rows[static_cast<std::size_t>(confidence)] = row;
+        for (int step = 7; step >= 0; --step) {
+            row = row << 8 | kLps[step][scaled < 0 ? -scaled : scaled];
+        }
+        rows[static_cast<std::size_t>(32 + scaled)] = row;
     }
     return rows;
 }
@@ -49,8 +51,8 @@ CostTables make_cost_tables() {
 
 }  // namespace
 
-constexpr std::array<std::uint64_t, 32> kPackedLpsRows = pack_lps_rows();
-const std::array<std::uint64_t, 32> kLpsRows = kPackedLpsRows;
+constexpr std::array<std::uint64_t, 64> kPackedLpsRows = pack_lps_rows();
+const std::array<std::uint64_t, 64> kLpsRows = kPackedLpsRows;
 
 const CostTables& cost_tables() {
     static const CostTables tables = make_cost_tables();

@@ -2,6 +2,7 @@
 // Adaptive contexts and the bank of them that one tensor uses (spec/nnc.md §8, §9).
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -10,66 +11,72 @@
 
 namespace nnrcore {
 
+// How far both counters move for a bin of 0 or 1, by their upper five bits. A counter that moves
+// down mirrors one that moves up, so its step is taken at the counter less one.
+struct Steps {
+    std::array<std::array<std::int16_t, 32>, 2> a;
+    std::array<std::array<std::int16_t, 32>, 2> b;
+};
+
+constexpr std::array<Steps, kInitIndices> make_steps() {
+    std::array<Steps, kInitIndices> all{};
+    for (std::size_t index = 0; index < all.size(); ++index) {
+        for (std::size_t n = 0; n < 32; ++n) {
+            const int step_a = kStep[n] >> kShiftA[index] << 4;
+            const int step_b = kStep[n] >> kShiftB[index];
+            all[index].a[1][n] = static_cast<std::int16_t>(step_a);
+            all[index].b[1][n] = static_cast<std::int16_t>(step_b);
+            all[index].a[0][31 - n] = static_cast<std::int16_t>(-step_a);
+            all[index].b[0][31 - n] = static_cast<std::int16_t>(-step_b);
+        }
+    }
+    return all;
+}
+inline constexpr std::array<Steps, kInitIndices> kSteps = make_steps();
+
 // Two counters of different precision and speed; 16 a + b > 0 means that bin 1 is more probable.
-// What the next bin needs is derived when the context adapts, off the coder's critical path.
+// The first is kept as 16 a, so that the same shift finds either one's step.
 class Context {
 public:
     Context() { initialise(0); }
 
     void initialise(int index) {
         index_ = static_cast<std::uint8_t>(index);
-        shift_a_ = kShiftA[static_cast<std::size_t>(index)];
-        shift_b_ = kShiftB[static_cast<std::size_t>(index)];
+        steps_ = &kSteps[index_];
         reset();
     }
 
     void reset() {
-        a_ = kInitialA[index_];
+        a16_ = static_cast<std::int16_t>(16 * kInitialA[index_]);
         b_ = kInitialB[index_];
-        derive();
     }
 
     void adapt(unsigned bin) {
-        // Both outcomes are computed so that nothing but the selection waits for the bin.
-        const int a = a_;
-        const int b = b_;
-        const int up_a = a + (kStep[static_cast<std::size_t>(16 + (a >> 3))] >> shift_a_);
-        const int up_b = b + (kStep[static_cast<std::size_t>(16 + (b >> 7))] >> shift_b_);
-        const int down_a = a - (kStep[static_cast<std::size_t>(16 + (-a >> 3))] >> shift_a_);
-        const int down_b = b - (kStep[static_cast<std::size_t>(16 + (-b >> 7))] >> shift_b_);
-        a_ = static_cast<std::int16_t>(bin ? up_a : down_a);
-        b_ = static_cast<std::int16_t>(bin ? up_b : down_b);
-        derive();
+        const int below = static_cast<int>(bin) - 1;
+        const auto step_a = static_cast<std::size_t>(16 + ((a16_ + below) >> 7));
+        const auto step_b = static_cast<std::size_t>(16 + ((b_ + below) >> 7));
+        a16_ = static_cast<std::int16_t>(a16_ + steps_->a[bin][step_a]);
+        b_ = static_cast<std::int16_t>(b_ + steps_->b[bin][step_b]);
     }
 
-    int a() const { return a_; }
+    int a() const { return a16_ >> 4; }
     int b() const { return b_; }
-    int sum() const { return 16 * a_ + b_; }
-    unsigned more_probable() const { return more_probable_; }
-    std::uint64_t lps_row() const { return lps_row_; }
+    int sum() const { return a16_ + b_; }
+    unsigned more_probable() const { return sum() >= 0; }
+    std::uint64_t lps_row() const { return kLpsRows[static_cast<std::size_t>(32 + (sum() >> 7))]; }
 
     // Estimated cost of a bin, in 1/32768 bit.
     std::int32_t cost(unsigned bin, const CostTables& tables) const {
         const int sum = this->sum();
         const int confidence = sum >= 0 ? sum >> 3 : -(sum >> 3);
-        const auto& table = bin == more_probable_ ? tables.more_probable : tables.less_probable;
+        const auto& table = bin == more_probable() ? tables.more_probable : tables.less_probable;
         return table[static_cast<std::size_t>(confidence)];
     }
 
 private:
-    void derive() {
-        const int sum = this->sum();
-        const int scaled = sum >> 7;
-        more_probable_ = sum >= 0;
-        lps_row_ = kLpsRows[static_cast<std::size_t>(scaled < 0 ? -scaled : scaled)];
-    }
-
-    std::uint64_t lps_row_;  // width of the less probable part for each range, see kLpsRows
-    std::int16_t a_;
+    const Steps* steps_;
+    std::int16_t a16_;
     std::int16_t b_;
-    std::uint8_t more_probable_;
-    std::uint8_t shift_a_;
-    std::uint8_t shift_b_;
     std::uint8_t index_;
 };
 

@@ -76,12 +76,17 @@ public:
         const std::uint32_t lps = less_probable_width(context.lps_row(), range_);
         const std::uint32_t mps_range = range_ - lps;
         const std::uint64_t scaled = static_cast<std::uint64_t>(mps_range) << spare_;
-        const bool less_probable = value_ >= scaled;
-        value_ -= less_probable ? scaled : 0;
-        const std::uint32_t range = less_probable ? lps : mps_range;
-        const unsigned bin = context.more_probable() ^ static_cast<unsigned>(less_probable);
-        const int count = renormalisation(range);
-        range_ = range << count;
+        unsigned bin = context.more_probable();
+        int count;
+        if (value_ < scaled) {
+            count = static_cast<int>(mps_range >> 8 ^ 1);
+            range_ = mps_range << count;
+        } else {
+            value_ -= scaled;
+            count = renormalisation(lps);
+            range_ = lps << count;
+            bin ^= 1;
+        }
         consume(count);
         context.adapt(bin);
         return bin;

@@ -18,9 +18,10 @@ constexpr int kDqStates = 8;
 constexpr std::int64_t kCostUnit = 32768;  // one bit
 constexpr int kCostEntries = 512;
 
-// One row of eight widths for each |sum >> 7|, packed so that a single load fetches it: the width
-// for range R is byte (R >> 5) & 7. Packing takes the dependence on R out of the load's address.
-extern const std::array<std::uint64_t, 32> kLpsRows;
+// One row of eight widths for each 32 + (sum >> 7), packed so that a single load fetches it: the
+// width for range R is byte (R >> 5) & 7. Packing takes the dependence on R out of the load's
+// address. No sum is below -31 * 128.
+extern const std::array<std::uint64_t, 64> kLpsRows;
 
 constexpr std::array<std::int16_t, 32> kStep = {
     2512, 2288, 2064, 1840, 1616, 1392, 1168, 944, 720, 560, 464, 368, 272, 208, 144, 80,
