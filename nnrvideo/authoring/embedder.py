@@ -100,7 +100,7 @@ def embed(
     """Copies a film and puts networks into it.
 
     Args:
-        src: Film in AVC or HEVC.
+        src: Film in AVC, HEVC, VVC or AV1.
         dst: Target; its suffix chooses the container.
         network: NNC bitstream with topology, or a ready base message; several for several
             filters, each with its own id.

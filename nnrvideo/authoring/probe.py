@@ -164,6 +164,7 @@ class _Probe:
         try:
             carriage = self._media.carriage()
             collector = SideDataCollector(carriage)
+            carriage.configuration_messages()  # the collector plays on without them
         except CarriageError as error:
             self._complain(str(error))
         except NnrVideoError as error:

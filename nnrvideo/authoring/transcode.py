@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import final
 
 from nnrvideo.authoring.embedder import EmbedReport, embed
-from nnrvideo.container import VideoWriter, open_media
+from nnrvideo.carriage import carriage_for
+from nnrvideo.container import VideoWriter, coding_format, open_media
 from nnrvideo.errors import ModelError
 from nnrvideo.model import IoContract
 from nnrvideo.picture import Picture, PictureFormat
@@ -87,10 +88,10 @@ def encode(
 
     Args:
         source: Any video that libavformat reads; audio, subtitles, chapters and tags are copied.
-        target: MP4, Matroska, MPEG-TS or raw stream.
+        target: MP4, Matroska, WebM, MPEG-TS or raw stream.
         network: NNC bitstream.
         contract: What that network reads and writes.
-        codec: Encoder, ``libx264`` or ``libx265``.
+        codec: Encoder, for instance ``libx264``, ``libx265`` or ``libsvtav1``.
         options: ffmpeg's encoder options by name.
         overwrite: Whether an existing target may be replaced.
         duration: Stop after so many seconds.
@@ -104,6 +105,7 @@ def encode(
         CarriageError: The codec has no place for a network.
         ModelError: The network is none that enlarges.
     """
+    carriage_for(coding_format(codec))  # refuses before the work rather than after it
     with (
         open_media(source) as media,
         tempfile.TemporaryDirectory(prefix=".nnrvideo-", dir=target.parent) as folder,

@@ -14,7 +14,10 @@ from typing import Protocol
 from nnrvideo.errors import CarriageError
 from nnrvideo.limits import Limits
 from nnrvideo.sei.message import SeiMessage
+from nnrvideo.sei.nnpfa import NNPFA_PAYLOAD_TYPE
+from nnrvideo.sei.nnpfc import NNPFC_PAYLOAD_TYPE
 
+FILTER_PAYLOAD_TYPES = frozenset({NNPFC_PAYLOAD_TYPE, NNPFA_PAYLOAD_TYPE})
 ENTRY_POINT_GROUP = "nnrvideo.carriage"
 
 
@@ -62,9 +65,6 @@ class CodecCarriage(Protocol):
 Factory = Callable[[bytes, Limits], CodecCarriage]
 _registry: dict[str, Factory] = {}
 
-# Codecs whose standard has a place, so that the refusal can be honest about whose fault it is.
-_NOT_YET = {"vvc": "VVC", "av1": "AV1"}
-
 
 def register(codec_name: str) -> Callable[[Factory], Factory]:
     """Registers a factory ``(extradata, limits) -> CodecCarriage`` under libavcodec's name."""
@@ -108,10 +108,7 @@ def carriage_for(
             break
     if factory is None:
         able = ", ".join(supported_codecs())
-        why = (
-            f"{_NOT_YET[codec_name]} streams are not supported yet"
-            if codec_name in _NOT_YET
-            else f"{codec_name} has no place for a network"
+        raise CarriageError(
+            f"{codec_name} has no place for a network; codecs that can carry one: {able}"
         )
-        raise CarriageError(f"{why}; codecs that can carry one: {able}")
     return factory(extradata, limits or Limits.desktop())

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What AVC and HEVC (and any later codec made of NAL units) share about carrying messages.
+"""What AVC, HEVC and VVC share about carrying messages.
 
 A codec says how its NAL unit header reads; finding, adding and removing SEI is done once, here.
-Spec: Rec. ITU-T H.274 (SEI messages), carried as H.264 clause 7.3.2.3 and H.265 clause 7.3.2.4 say.
+Spec: Rec. ITU-T H.274 (SEI messages), carried as H.264 clause 7.3.2.3, H.265
+clause 7.3.2.4 and H.266 clause 7.3.2.11 say.
 """
 
 from __future__ import annotations
@@ -12,14 +13,11 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from nnrvideo.bits import rbsp
+from nnrvideo.carriage.base import FILTER_PAYLOAD_TYPES
 from nnrvideo.carriage.nal import NalFraming, NalSpan, is_annexb, split_annexb
 from nnrvideo.errors import BitstreamError, NnrVideoError
 from nnrvideo.limits import Limits
 from nnrvideo.sei.message import SeiMessage, parse_sei_rbsp, write_sei_rbsp
-from nnrvideo.sei.nnpfa import NNPFA_PAYLOAD_TYPE
-from nnrvideo.sei.nnpfc import NNPFC_PAYLOAD_TYPE
-
-FILTER_PAYLOAD_TYPES = frozenset({NNPFC_PAYLOAD_TYPE, NNPFA_PAYLOAD_TYPE})
 
 # Besides its payload a SEI NAL unit holds size bytes (1/255), the emulation prevention (at worst
 # 1/2) and, rarely, small other messages: this bounds what is unescaped before it is parsed.
@@ -181,7 +179,7 @@ class NalCarriage(ABC):
     def strip_configuration(self, payload_types: frozenset[int] = FILTER_PAYLOAD_TYPES) -> bytes:
         """The configuration record without messages of some types.
 
-        Only Annex B records are handled here; avcC has no place for SEI, and hvcC overrides.
+        Only Annex B records are handled here; avcC has no place for SEI, hvcC and vvcC override.
         """
         if is_annexb(self._extradata):
             return self._annexb_view().strip(self._extradata, payload_types)

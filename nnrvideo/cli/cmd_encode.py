@@ -16,7 +16,7 @@ from nnrvideo.cli.args import (
     check_output,
     encoder_options,
 )
-from nnrvideo.cli.exits import Exit, UsageError
+from nnrvideo.cli.exits import Exit
 from nnrvideo.cli.progress import progress
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs
 
@@ -69,10 +69,6 @@ def execute(options: argparse.Namespace) -> int:
     from nnrvideo.data import base_network
 
     check_output(options.output, overwrite=options.overwrite)
-    if options.codec not in ("libx264", "libx265"):
-        raise UsageError(
-            f"{options.codec} cannot carry a network yet; libx264 (AVC) and libx265 (HEVC) can"
-        )
     network = base_network() if options.network is None else options.network.read_bytes()
     contract = model.infer_contract(model.unpack(network).require_network())
     with progress("encoding", quiet=options.quiet, lines_to=options.progress) as show:

@@ -249,9 +249,11 @@ class SideDataCollector:
         self._carriage = carriage
         self._first = True  # nothing, or an end of sequence, precedes the next access unit
         self._begin: Fraction | None = None  # time of the picture that started the CLVS
-        self._configuration = [
-            m for m in carriage.configuration_messages() if m.payload_type in FILTER_PAYLOAD_TYPES
-        ]
+        self._configuration: list[SeiMessage] = []
+        try:
+            self._configuration = _filter_messages(carriage.configuration_messages())
+        except NnrVideoError as error:
+            _log.warning("messages of the decoder configuration record are ignored: %s", error)
 
     def collect(self, unit: AccessUnit) -> SideData | None:
         """Filter messages of the next access unit.
@@ -267,11 +269,7 @@ class SideDataCollector:
         try:
             clvs_start = self._carriage.is_clvs_start(unit.data, first=self._first)
             self._first = self._carriage.ends_sequence(unit.data)
-            messages = [
-                m
-                for m in self._carriage.messages(unit.data)
-                if m.payload_type in FILTER_PAYLOAD_TYPES
-            ]
+            messages = _filter_messages(self._carriage.messages(unit.data))
         except NnrVideoError as error:
             _log.warning("access unit %d: messages are ignored: %s", unit.index, error)
         time = unit.time or Fraction(0)
@@ -282,6 +280,10 @@ class SideDataCollector:
         if not messages and not clvs_start and not leading:
             return None
         return SideData(time, pack_records(messages), clvs_start, unit.index)
+
+
+def _filter_messages(messages: list[SeiMessage]) -> list[SeiMessage]:
+    return [m for m in messages if m.payload_type in FILTER_PAYLOAD_TYPES]
 
 
 def main_video(container: Any, path: PathLike) -> Any:

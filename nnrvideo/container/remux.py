@@ -7,14 +7,15 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
 from nnrvideo.container._pyav import (
+    RAW_SUFFIXES,
     PathLike,
     codec_name,
     open_input,
     open_output,
+    raw_format,
     translate_errors,
 )
 from nnrvideo.container.copying import DroppedStream, StreamCopier
@@ -31,8 +32,6 @@ Progress = Callable[[int, int | None], None]
 # without it fragmented files with B-frames would be shifted in time.
 _FRAGMENTED_FLAGS = "frag_keyframe+delay_moov+default_base_moof"
 _PROGRESS_STEP = 16  # access units between two calls
-_RAW_FORMATS = {"h264": "h264", "hevc": "hevc"}
-_RAW_SUFFIXES = frozenset({".h264", ".264", ".avc", ".h265", ".265", ".hevc"})
 
 
 @final
@@ -88,12 +87,16 @@ def remux(
         source = stack.enter_context(open_input(src))
         video = main_video(source, src)
         output = stack.enter_context(OutputFile(dst, overwrite=overwrite))
-        raw = Path(os.fspath(dst)).suffix.lower() in _RAW_SUFFIXES or format_name in _RAW_FORMATS
-        if raw:
-            format_name = _raw_format(codec_name(video), dst)
+        raw = raw_format(dst) or (format_name if format_name in RAW_SUFFIXES else None)
+        if raw is not None:
+            format_name = raw
+            if codec_name(video) != raw:
+                raise ContainerError(
+                    f"cannot write {os.fspath(dst)}: the video is {codec_name(video)}"
+                )
         with translate_errors(dst, "write"):
             sink = open_output(output.temporary, format_name=format_name, options=muxer_options)
-            job = _Remux(source, sink, video, edit, raw=raw)
+            job = _Remux(source, sink, video, edit, raw=raw is not None)
             try:
                 if edit_configuration is not None:
                     job.edit_configuration(edit_configuration)
@@ -179,16 +182,3 @@ class _Remux:
             others.clear()
             yield packet
         yield from others
-
-
-def _raw_format(codec: str | None, dst: PathLike) -> str:
-    """Muxer for a raw byte stream.
-
-    Raises:
-        ContainerError: The suffix promises another codec than the stream has.
-    """
-    suffix = Path(os.fspath(dst)).suffix.lower()
-    expected = "h264" if suffix in (".h264", ".264", ".avc") else "hevc"
-    if codec not in _RAW_FORMATS or (suffix in _RAW_SUFFIXES and codec != expected):
-        raise ContainerError(f"cannot write {os.fspath(dst)}: the video is {codec}")
-    return _RAW_FORMATS[codec]

@@ -14,7 +14,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
-targets=${FUZZ_TARGETS:-decode round_trip search nnc sei model}
+targets=${FUZZ_TARGETS:-decode round_trip search nnc sei carriage model}
 work=$PWD/build/fuzz
 committed=$PWD/tests/fuzz/corpus
 python=${PYTHON:-python3}
