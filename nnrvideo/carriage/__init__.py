@@ -14,6 +14,7 @@ from nnrvideo.carriage.base import (
     register,
     supported_codecs,
 )
+from nnrvideo.carriage.beside import BESIDE_CODECS, Vp8Carriage, Vp9Carriage
 from nnrvideo.carriage.hevc import HevcCarriage
 from nnrvideo.carriage.nal import NalFraming, NalSpan, is_annexb
 from nnrvideo.carriage.nalcarriage import NalCarriage
@@ -21,6 +22,7 @@ from nnrvideo.carriage.order import PictureOrder, picture_order
 from nnrvideo.carriage.vvc import VvcCarriage
 
 __all__ = [
+    "BESIDE_CODECS",
     "FILTER_PAYLOAD_TYPES",
     "Av1Carriage",
     "AvcCarriage",
@@ -30,6 +32,8 @@ __all__ = [
     "NalFraming",
     "NalSpan",
     "PictureOrder",
+    "Vp8Carriage",
+    "Vp9Carriage",
     "VvcCarriage",
     "carriage_for",
     "is_annexb",

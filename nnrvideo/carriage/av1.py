@@ -67,6 +67,7 @@ class Av1Carriage:
     """
 
     codec_name = "av1"
+    in_band = True
 
     def __init__(self, extradata: bytes, limits: Limits) -> None:
         self._limits = limits

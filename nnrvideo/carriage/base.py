@@ -32,8 +32,12 @@ class CodecCarriage(Protocol):
     def codec_name(self) -> str:
         """Libavcodec's name of the coding format."""
 
+    @property
+    def in_band(self) -> bool:
+        """Whether access units carry messages; else a track beside them must."""
+
     def messages(self, au: bytes) -> list[SeiMessage]:
-        """All messages of all SEI NAL units of an access unit, in order."""
+        """All messages of an access unit, in order."""
 
     def insert(self, au: bytes, messages: Iterable[SeiMessage]) -> bytes:
         """The access unit with messages added immediately before its first coded slice."""

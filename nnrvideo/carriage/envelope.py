@@ -19,12 +19,22 @@ RECORDS_UUID = UUID(bytes=b"nnrvideo" + bytes(7) + b"\x01")
 
 def seal(messages: Iterable[SeiMessage]) -> bytes:
     """Puts messages behind the UUID."""
-    return RECORDS_UUID.bytes + pack_records(messages)
+    return seal_records(pack_records(messages))
+
+
+def seal_records(records: bytes) -> bytes:
+    """Puts packed messages behind the UUID."""
+    return RECORDS_UUID.bytes + records
 
 
 def is_sealed(body: bytes) -> bool:
     """Whether a body is one of ours."""
     return body.startswith(RECORDS_UUID.bytes)
+
+
+def sealed_records(body: bytes) -> bytes:
+    """The packed messages of a body for which :func:`is_sealed` holds."""
+    return body[len(RECORDS_UUID.bytes) :]
 
 
 def unseal(body: bytes, limits: Limits | None = None) -> list[SeiMessage]:
@@ -34,4 +44,4 @@ def unseal(body: bytes, limits: Limits | None = None) -> list[SeiMessage]:
         TruncatedError: A message is longer than the body.
         LimitExceededError: Too many messages, or one too long.
     """
-    return parse_records(body[len(RECORDS_UUID.bytes) :], limits)
+    return parse_records(sealed_records(body), limits)

@@ -36,6 +36,7 @@ class NalCarriage(ABC):
     """
 
     codec_name: ClassVar[str]
+    in_band: ClassVar[bool] = True
     header_size: ClassVar[int]  # bytes of a NAL unit header
 
     def __init__(self, extradata: bytes, limits: Limits) -> None:

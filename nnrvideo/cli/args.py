@@ -97,7 +97,8 @@ def add_encoder(parser: argparse.ArgumentParser, codec: str | None, crf: str | N
         dest="codec",
         metavar="CODEC",
         default=codec,
-        help=f"libx264, libx265, libsvtav1 ... (default: {codec or 'by the suffix of the output'})",
+        help="libx264, libx265, libsvtav1, libvpx-vp9 ... "
+        f"(default: {codec or 'by the suffix of the output'})",
     )
     for option, (metavar, text) in _ENCODER_OPTIONS.items():
         note = f" (default: {crf}, unless -b:v is given)" if option == "-crf" and crf else ""

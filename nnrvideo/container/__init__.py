@@ -5,7 +5,7 @@ The only package that touches PyAV.  It knows where messages lie, not what they 
 """
 
 from nnrvideo.container.copying import DroppedStream
-from nnrvideo.container.demux import MediaReader, SideDataCollector, open_media
+from nnrvideo.container.demux import MediaReader, SideDataCollector, open_media, unit_messages
 from nnrvideo.container.encode import PictureWriter, VideoWriter, coding_format, open_writer
 from nnrvideo.container.info import AccessUnit, DecodedPicture, SideData, StreamInfo, VideoInfo
 from nnrvideo.container.output import OutputFile
@@ -33,4 +33,5 @@ __all__ = [
     "picture_to_rgb",
     "png_bytes",
     "remux",
+    "unit_messages",
 ]

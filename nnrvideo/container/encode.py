@@ -18,12 +18,14 @@ from typing import Any, Protocol, Self
 from nnrvideo.container._pyav import (
     PathLike,
     av,
+    codec_name,
     open_input,
     open_output,
     raw_format,
     seconds,
     translate_errors,
 )
+from nnrvideo.container.beside import message_track
 from nnrvideo.container.copying import DroppedStream, StreamCopier, require_video
 from nnrvideo.container.decode import apply_colour, frame_from_picture, pixel_format_of
 from nnrvideo.container.demux import main_video
@@ -308,7 +310,10 @@ class VideoWriter:
         target.metadata.update(video.metadata)
         if video.disposition:
             target.disposition = video.disposition
-        others = [stream for stream in self._source.streams if stream.index != video.index]
+        # Networks of the source were for its own pictures.
+        track = message_track(self._copy_from, codec_name(video))
+        skipped = {video.index, -1 if track is None else track.index}
+        others = [stream for stream in self._source.streams if stream.index not in skipped]
         self._copier = StreamCopier(self._source, self._sink, others)
         self.dropped = self._copier.dropped
         carried = [stream for stream in others if self._copier.carries(stream)]

@@ -18,14 +18,17 @@ from nnrvideo.container._pyav import (
     raw_format,
     translate_errors,
 )
+from nnrvideo.container.beside import MessageTrackWriter, Pairing, message_track
 from nnrvideo.container.copying import DroppedStream, StreamCopier
 from nnrvideo.container.demux import access_unit, main_video
 from nnrvideo.container.info import AccessUnit
 from nnrvideo.container.output import OutputFile
 from nnrvideo.container.packets import copy_packet, with_timestamps
 from nnrvideo.errors import ContainerError
+from nnrvideo.limits import Limits
 
 Edit = Callable[[AccessUnit], bytes]
+Beside = Callable[[AccessUnit], bytes]
 Progress = Callable[[int, int | None], None]
 
 # Edit lists need a moov that is written once the first timestamps are known (delay_moov);
@@ -51,6 +54,8 @@ def remux(
     edit: Edit | None = None,
     *,
     edit_configuration: Callable[[bytes], bytes] | None = None,
+    beside: Beside | None = None,
+    keep_beside: bool = True,
     overwrite: bool = False,
     fragmented: bool = False,
     format_name: str | None = None,
@@ -68,6 +73,10 @@ def remux(
         edit: Gets each access unit in decoding order and returns its new bytes in the same
             framing; returning ``unit.data`` leaves it alone.
         edit_configuration: Gets the decoder configuration record and returns the new one.
+        beside: For codecs whose access units have no place for messages: gets each access unit and
+            returns the sei_message() records that shall travel beside it; those that it has, if
+            absent.
+        keep_beside: False writes no message track at all.
         overwrite: Whether an existing target may be replaced.
         fragmented: Write fragmented MP4.
         format_name: libavformat muxer, when the suffix does not tell.
@@ -97,6 +106,8 @@ def remux(
         with translate_errors(dst, "write"):
             sink = open_output(output.temporary, format_name=format_name, options=muxer_options)
             job = _Remux(source, sink, video, edit, raw=raw is not None)
+            if keep_beside:
+                job.open_message_track(beside)
             try:
                 if edit_configuration is not None:
                     job.edit_configuration(edit_configuration)
@@ -117,7 +128,11 @@ class _Remux:
         self._source, self._sink, self._video, self._edit = source, sink, video, edit
         self._codec = codec_name(video)
         self._name: str = source.name.removeprefix("file:")
-        streams = [video] if raw else list(source.streams)
+        self._track = message_track(self._name, self._codec)
+        self._beside: Beside | None = None
+        self._messages: MessageTrackWriter | None = None
+        track = -1 if self._track is None else self._track.index
+        streams = [video] if raw else [s for s in source.streams if s.index != track]
         self._copier = StreamCopier(source, sink, streams)
         self.dropped = self._copier.dropped
         if any(dropped.index == video.index for dropped in self.dropped):
@@ -126,6 +141,16 @@ class _Remux:
         self.access_units = 0
         self.edited = 0
         self.bytes_added = 0
+
+    def open_message_track(self, beside: Beside | None) -> None:
+        """Makes a track for what travels beside the video, if anything does.
+
+        Raises:
+            CarriageError: The target has none.
+        """
+        self._beside = beside
+        if beside is not None or self._track is not None:
+            self._messages = MessageTrackWriter(self._sink, self._video.time_base)
 
     def edit_configuration(self, edit: Callable[[bytes], bytes]) -> None:
         """Replaces the decoder configuration record of the target's video stream."""
@@ -138,12 +163,13 @@ class _Remux:
         """Copies all packets."""
         self._sink.start_encoding()
         total = self._video.frames or None
-        for packet in self._all_packets():
+        for packet, records in self._all_packets():
             if packet.stream_index != self._video.index:
                 self._copier.send(packet)
                 continue
-            unit = access_unit(packet, self.access_units)
+            unit = access_unit(packet, self.access_units, records)
             self.access_units += 1
+            self._send_beside(packet, unit)
             if self._edit is not None:
                 packet = self._edited(packet, unit)
             self._copier.send(packet)
@@ -161,24 +187,35 @@ class _Remux:
         self.bytes_added += len(data) - len(unit.data)
         return copy_packet(packet, data)
 
-    def _all_packets(self) -> Iterator[Any]:
-        """Packets of all carried streams; those of the video have complete timestamps.
+    def _send_beside(self, packet: Any, unit: AccessUnit) -> None:
+        wanted = b""
+        if self._messages is not None:
+            wanted = unit.records if self._beside is None else self._beside(unit)
+            if wanted:
+                self._messages.send(packet, wanted)
+        if wanted != unit.records:
+            self.edited += 1
+            self.bytes_added += len(wanted) - len(unit.records)
+
+    def _all_packets(self) -> Iterator[tuple[Any, bytes]]:
+        """Packets of all carried streams; those of the video have complete timestamps and records.
 
         Others that come between are handed on at once: completing the video's timestamps may
         look a few packets ahead, and the muxer sorts by time anyway.
         """
         others: list[Any] = []
+        pairing = Pairing(self._track, Limits.offline())
 
         def video_only() -> Iterator[Any]:
             with translate_errors(self._name, "read"):
                 for packet in self._source.demux():
                     if packet.stream_index == self._video.index:
                         yield packet
-                    elif packet.size and self._copier.takes(packet):
+                    elif not pairing.take(packet) and packet.size and self._copier.takes(packet):
                         others.append(packet)
 
-        for packet in with_timestamps(video_only(), self._video, self._codec):
-            yield from others
+        for pair in pairing.pair(with_timestamps(video_only(), self._video, self._codec)):
+            yield from ((other, b"") for other in others)
             others.clear()
-            yield packet
-        yield from others
+            yield pair
+        yield from ((other, b"") for other in others)

@@ -34,6 +34,7 @@ CONTAINERS = {
     "libx265": ["mp4", "mkv", "ts", "h265"],
     "libsvtav1": ["mp4", "mkv", "webm", "ivf", "obu"],
     "vvc": ["mp4", "mkv", "ts", "266"],
+    "libvpx-vp9": ["mp4", "mkv", "webm"],
 }
 CODECS = list(CONTAINERS)
 # Leading pictures: shown before the key frame that they follow in the file.

@@ -6,6 +6,7 @@ Every function that reads a film is driven over the same damaged files.
 
 from __future__ import annotations
 
+import binascii
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +24,15 @@ from nnrvideo.errors import NnrVideoError
 from nnrvideo.player import enhanced_pictures
 from nnrvideo.sei import Nnpfc
 
-CODECS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vvc": None}
-RECORDS = {"h264": b"avcC", "hevc": b"hvcC", "av1": b"av1C", "vvc": b"vvcC"}
-RAW = {"av1": "obu", "vvc": "266"}  # suffix, where it is not the codec's name
+CODECS = {
+    "h264": "libx264",
+    "hevc": "libx265",
+    "av1": "libsvtav1",
+    "vvc": None,
+    "vp9": "libvpx-vp9",
+}
+RECORDS = {"h264": b"avcC", "hevc": b"hvcC", "av1": b"av1C", "vvc": b"vvcC", "vp9": b"vpcC"}
+RAW = {"vvc": "266"}  # suffix, where it is not the codec's name
 VVC = Path(__file__).parents[1] / "conformance/data/vvc/closed.266"
 PAYLOAD = bytes(np.random.default_rng(5).integers(0, 256, 500, dtype=np.uint8))
 NETWORK = Nnpfc(
@@ -40,8 +47,9 @@ NETWORK = Nnpfc(
 
 
 def suffixes(codec: str) -> list[str]:
-    containers = ["mp4", "webm", "mkv"] if codec == "av1" else ["mp4", "mkv", "ts"]
-    return [*containers, RAW.get(codec, codec)]
+    if codec in ("av1", "vp9"):
+        return ["mp4", "webm", "mkv", *(["obu"] if codec == "av1" else [])]
+    return ["mp4", "mkv", "ts", RAW.get(codec, codec)]
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +190,24 @@ def test_configuration_record_of_any_bytes(codec, data):
     if not isinstance(carriage, NnrVideoError):
         attempt(carriage.configuration_messages)
         attempt(carriage.strip_configuration)
+
+
+@pytest.mark.parametrize("suffix", ["webm", "mkv", "mp4"])
+def test_flipped_bytes_in_the_track_beside_the_video(films, tmp_path, suffix):
+    whole = films["vp9", suffix]
+    text = binascii.b2a_base64(b"nnrvideo\0\0\0\0\0\0\0\1", newline=False)[:21]
+    mark = b"nnrvideo\0\0" if suffix == "mp4" else text
+    begin = whole.index(mark)
+    path = tmp_path / f"film.{suffix}"
+    for seed in range(30):
+        chance = random.Random(seed)
+        broken = bytearray(whole)
+        for _ in range(chance.choice([1, 3])):
+            broken[begin + chance.randrange(60)] = chance.randrange(256)
+        path.write_bytes(broken)
+        with open_media(path) as media:
+            assert len(list(media.pictures())) == 6
+        use(path, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["text.mp4", "noise.ts", "empty.mkv", "sound.mp4"])

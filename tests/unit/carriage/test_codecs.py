@@ -352,5 +352,33 @@ def test_too_many_messages():
 def test_other_codecs_are_refused_with_the_names_of_those_that_can():
     with pytest.raises(CarriageError, match="ffv1 has no place") as caught:
         carriage_for("ffv1")
-    assert "av1, h264, hevc, vvc" in str(caught.value)
-    assert supported_codecs() == ("av1", "h264", "hevc", "vvc")
+    assert "av1, h264, hevc, vp8, vp9, vvc" in str(caught.value)
+    assert supported_codecs() == ("av1", "h264", "hevc", "vp8", "vp9", "vvc")
+
+
+@pytest.mark.parametrize(
+    ("codec", "unit", "key"),
+    [
+        ("vp9", b"\x82", True),
+        ("vp9", b"\x86", False),
+        ("vp9", b"\x8a", False),  # show_existing_frame
+        ("vp9", b"\xa2", True),  # profile 1
+        ("vp9", b"\xb1", True),  # profile 3
+        ("vp9", b"\xb3", False),
+        ("vp9", b"\xb5", False),
+        ("vp9", b"\x02", False),  # no frame_marker
+        ("vp9", b"", False),
+        ("vp8", b"\x10", True),
+        ("vp8", b"\x11", False),
+        ("vp8", b"", False),
+    ],
+)
+def test_codecs_without_a_place(codec, unit, key):
+    carriage = carriage_for(codec, b"record")
+    assert not carriage.in_band
+    assert carriage.is_clvs_start(unit) is carriage.is_random_access(unit) is key
+    assert carriage.messages(unit) == carriage.configuration_messages() == []
+    assert carriage.strip(unit) == carriage.insert(unit, []) == unit
+    assert carriage.strip_configuration() == b"record"
+    with pytest.raises(CarriageError, match="no place"):
+        carriage.insert(unit, [BASE])
