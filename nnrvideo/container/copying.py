@@ -38,6 +38,8 @@ _START_CODE_FILTERS = {
     "hevc": "hevc_mp4toannexb",
     "vvc": "vvc_mp4toannexb",
 }
+# What muxers raise for packets that make no sense, other than for a full disk.
+_DAMAGED = (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.ArgumentError)
 _ATTACHMENT_FORMATS = frozenset({"matroska"})
 _QUICKTIME_FAMILY = frozenset({"mp4", "mov", "ipod", "ismv"})
 
@@ -110,7 +112,13 @@ class StreamCopier:
             packet = _replaced(packet, convert(bytes(packet)))
         for ready in self._with_start_codes(index, packet):
             ready.stream = self._targets[index]
-            self._sink.mux_one(ready)
+            try:
+                self._sink.mux_one(ready)
+            except _DAMAGED as error:
+                # A damaged packet costs itself; of the film's pictures it would cost more.
+                if self._targets[index].type == "video":
+                    raise
+                _log.warning("stream %d: a damaged packet is left out: %s", index, error)
 
     def _with_start_codes(self, index: int, packet: Any) -> list[Any]:
         """The packet as the sink wants it."""

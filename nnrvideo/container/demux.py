@@ -28,6 +28,10 @@ from nnrvideo.sei.message import SeiMessage, pack_records, parse_records
 
 _log = logging.getLogger(__name__)
 
+# Behind a gap in the stream decoders may put out a picture after later ones; it is then shown at
+# once, this part of a picture's duration behind the one before.
+_LATE = 16
+
 
 def open_media(path: PathLike, *, limits: Limits | None = None) -> MediaReader:
     """Opens a media file for reading.
@@ -132,7 +136,8 @@ class MediaReader:
     ) -> Iterator[SideData | DecodedPicture]:
         """Yields messages (decoding order) and pictures (output order) as they come up.
 
-        The messages of an access unit always come before its picture.
+        Times of pictures always increase, also in a damaged stream. The messages of an access
+        unit always come before its picture.
 
         Args:
             start: Begin with the picture at this time (seconds); earlier ones that are needed
@@ -144,7 +149,8 @@ class MediaReader:
         """
         carriage = self._carriage_or_none()
         collector = SideDataCollector(carriage, self.limits) if carriage is not None else None
-        index, failures, last = 0, 0, Fraction(0)
+        index, failures = 0, 0
+        last: Fraction | None = None
         step = 1 / (self.video.frame_rate or Fraction(25))
         context: Any = None
         for unit_index, (packet, records) in enumerate(self._packets(start, flush=True)):
@@ -172,7 +178,9 @@ class MediaReader:
                 if pts is None:
                     pts = seconds(frame.pts, frame.time_base)
                 if pts is None:
-                    pts = last + step if index else Fraction(0)
+                    pts = Fraction(0) if last is None else last + step
+                if last is not None and pts <= last:
+                    pts = last + step / _LATE
                 last = pts
                 if start is not None and pts < start:
                     continue

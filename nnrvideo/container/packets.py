@@ -47,7 +47,7 @@ def with_timestamps(packets: Iterable[Any], stream: Any, codec: str | None) -> I
     if codec == "vvc" and stream.container.format.name.startswith("matroska"):
         yield from _derive_dts(rest, stream)
     elif first.pts is not None:
-        yield from _fill_dts(rest, stream)
+        yield from _fill_dts(_fill_pts(rest, stream), stream)
     elif codec in _REORDERED:
         yield from _derive_pts(rest, stream, codec)
     else:
@@ -123,6 +123,18 @@ def _with_duration(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
     step = frame_duration(stream)
     for packet in packets:
         packet.duration = packet.duration or step
+        yield packet
+
+
+def _fill_pts(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    """Puts packets whose time was lost on the way right behind all that is known."""
+    step = frame_duration(stream)
+    latest = None
+    for packet in packets:
+        if packet.pts is None and latest is not None:
+            packet.pts = latest + step
+        if packet.pts is not None:
+            latest = packet.pts if latest is None else max(latest, packet.pts)
         yield packet
 
 
