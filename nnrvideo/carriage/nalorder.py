@@ -17,8 +17,8 @@ OutputKey = tuple[int, int]  # coded video sequence, picture order count
 class NalOrder:
     """What AVC, HEVC and VVC share: most significant bits of the picture order count."""
 
-    def __init__(self) -> None:
-        self._framing = NalFraming()
+    def __init__(self, framing: NalFraming) -> None:
+        self._framing = framing
         self._sequence = 0
         self._previous = 0  # PicOrderCntVal of the last reference picture of layer 0
 

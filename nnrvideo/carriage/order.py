@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, final
 
 from nnrvideo.bits import BitReader
-from nnrvideo.carriage.nal import is_annexb
+from nnrvideo.carriage.nal import NalFraming, is_annexb
 from nnrvideo.carriage.nalorder import HEADER_BYTES, NalOrder, OutputKey, at_most, nal_reader
 from nnrvideo.carriage.vvcorder import VvcOrder
 from nnrvideo.errors import BitstreamError
@@ -30,12 +30,15 @@ class PictureOrder(Protocol):
         """
 
 
-def picture_order(codec_name: str, extradata: bytes = b"") -> PictureOrder | None:
+def picture_order(
+    codec_name: str, extradata: bytes = b"", framing: NalFraming | None = None
+) -> PictureOrder | None:
     """Finds the reader for a codec.
 
     Args:
         codec_name: libavcodec's name.
         extradata: Annex B parameter sets, if any lie outside the access units.
+        framing: Of the access units; start codes if absent.
 
     Returns:
         None for a codec without one, or when parameter sets are packed in another way.
@@ -46,7 +49,7 @@ def picture_order(codec_name: str, extradata: bytes = b"") -> PictureOrder | Non
     kind = kinds.get(codec_name)
     if kind is None:
         return None
-    order = kind()
+    order = kind(framing or NalFraming())
     try:
         order.parameter_sets(extradata)
     except BitstreamError:
@@ -70,8 +73,8 @@ class _AvcOrder(NalOrder):
 
     _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, framing: NalFraming) -> None:
+        super().__init__(framing)
         self._sps: dict[int, _AvcSps] = {}
         self._sps_of_pps: dict[int, int] = {}
         self._decoding_index = 0
@@ -166,8 +169,8 @@ class _HevcPps:
 class _HevcOrder(NalOrder):
     """Spec: Rec. ITU-T H.265 (07/2024) clauses 7.3.2.2, 7.3.2.3, 7.3.6.1."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, framing: NalFraming) -> None:
+        super().__init__(framing)
         self._sps: dict[int, tuple[bool, int]] = {}  # separate_colour_plane_flag, log2 of lsb
         self._pps: dict[int, _HevcPps] = {}
 

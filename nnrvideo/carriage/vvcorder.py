@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import final
 
 from nnrvideo.bits import BitReader
+from nnrvideo.carriage.nal import NalFraming
 from nnrvideo.carriage.nalorder import HEADER_BYTES, NalOrder, OutputKey, at_most, nal_reader
 
 _RADL, _RASL, _IDR, _CRA, _GDR = 2, 3, (7, 8), 9, 10
@@ -18,8 +19,8 @@ _MAX_SUBPICTURES = 600  # Spec: H.266 Table A.1, MaxSlicesPerAu of the highest l
 class VvcOrder(NalOrder):
     """Spec: Rec. ITU-T H.266 (09/2023) clauses 7.3.2.4, 7.3.2.5, 7.3.2.8, 8.3.1."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, framing: NalFraming) -> None:
+        super().__init__(framing)
         self._lsb_bits: dict[int, int] = {}  # by sps_seq_parameter_set_id
         self._sps_of_pps: dict[int, int] = {}
         self._picture_type = -1
@@ -28,7 +29,7 @@ class VvcOrder(NalOrder):
     def key(self, au: bytes) -> OutputKey:
         """Sorting key of the next access unit."""
         spans = self._framing.split(au)
-        kinds = [au[s.start + 1] >> 3 for s in spans if s.end - s.start > 2]
+        kinds = [au[s.start + 1] >> 3 for s in spans if s.end - s.start >= 2]
         self._picture_type = next((kind for kind in kinds if kind <= _GDR), -1)
         try:
             return super().key(au)
