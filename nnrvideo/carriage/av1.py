@@ -170,14 +170,14 @@ class Av1Carriage:
         for span in split_obus(au):
             if span.obu_type != _METADATA:
                 continue
+            payload = au[span.start : span.end]
             try:
-                kind, position = read_leb128(au[: span.end], span.start, "metadata_type")
+                kind, position = read_leb128(payload, 0, "metadata_type")
             except BitstreamError:
                 continue  # nobody's
-            start = position + len(_COUNTRY)
-            if kind != _METADATA_TYPE_ITUT_T35 or au[position:start] != _COUNTRY:
+            if kind != _METADATA_TYPE_ITUT_T35 or not payload.startswith(_COUNTRY, position):
                 continue
-            body = au[start : span.end]
+            body = payload[position + len(_COUNTRY) :]
             if is_sealed(body):
                 yield span, body
 

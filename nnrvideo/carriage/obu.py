@@ -15,6 +15,8 @@ from nnrvideo.errors import BitstreamError, TruncatedError
 _FORBIDDEN = 0x80
 _EXTENSION = 0x04
 _HAS_SIZE = 0x02
+# Each costs memory of its own; a picture has no more than some thousand tile groups.
+_MAX_OBUS = 65_536
 
 
 @final
@@ -35,14 +37,16 @@ def split_obus(data: bytes) -> list[ObuSpan]:
         data: Concatenated OBUs; only the last may leave out its size.
 
     Raises:
-        BitstreamError: obu_forbidden_bit is set, or a size is no number.
+        BitstreamError: obu_forbidden_bit is set, a size is no number, or there are too many.
         TruncatedError: A size points beyond the data, or the data end inside a header.
 
     Spec: AV1 bitstream specification, sections 5.3.1 to 5.3.3; AV1 in ISOBMFF, section 2.4.
     """
-    spans = []
+    spans: list[ObuSpan] = []
     position = 0
     while position < len(data):
+        if len(spans) == _MAX_OBUS:
+            raise BitstreamError(f"more than {_MAX_OBUS} OBUs", bit=8 * position)
         begin, header = position, data[position]
         if header & _FORBIDDEN:
             raise BitstreamError("is set", element="obu_forbidden_bit", bit=8 * begin)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from nnrvideo.authoring import embed, extract, probe, strip
 from nnrvideo.carriage import carriage_for
 from nnrvideo.container import open_media
-from nnrvideo.errors import NnrVideoError
+from nnrvideo.errors import BitstreamError, NnrVideoError
 from nnrvideo.player import enhanced_pictures
 from nnrvideo.sei import Nnpfc
 
@@ -180,6 +180,25 @@ def test_carriage_of_any_bytes(codec, data, head):
     attempt(lambda: carriage.strip(head + data))
     attempt(lambda: carriage.is_clvs_start(head + data, first=False))
     attempt(lambda: carriage.ends_sequence(head + data))
+
+
+@pytest.mark.parametrize(
+    ("codec", "record", "unit"),
+    [
+        ("h264", b"", b"\0\0\1\x65"),
+        ("hevc", b"", b"\0\0\1\x26"),
+        ("vvc", b"", b"\0\0\1\x26"),
+        ("h264", b"\1\x64\0\x1f\xfc\xe0\0", b"\1\x65"),
+        ("av1", b"", b"\x0a\0"),
+    ],
+)
+def test_floods_of_tiny_units(codec, record, unit):
+    """Where every byte of the film would cost a hundred bytes of memory."""
+    carriage = carriage_for(codec, record)
+    assert carriage.messages(unit * 65_536) == []
+    for action in (carriage.messages, carriage.strip, carriage.is_clvs_start):
+        with pytest.raises(BitstreamError, match="more than 65536"):
+            action(unit * 65_537)
 
 
 @pytest.mark.parametrize("codec", CODECS)
