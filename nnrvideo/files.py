@@ -30,6 +30,8 @@ class OutputFile:
         overwrite: Whether an existing file may be replaced.
 
     Attributes:
+        path: Where the file shall appear.
+        overwrite: Whether an existing file may be replaced.
         temporary: Where to write meanwhile; has the same suffix. For devices and pipes, which
             cannot be renamed, it is the path itself.
 
@@ -39,7 +41,7 @@ class OutputFile:
 
     def __init__(self, path: PathLike, *, overwrite: bool = False) -> None:
         self.path = Path(os.fspath(path))
-        self._overwrite = overwrite
+        self.overwrite = overwrite
         self._done = False
         if self.path.is_dir():
             raise ContainerError(f"cannot write {self.path}: it is a directory")
@@ -68,7 +70,7 @@ class OutputFile:
         self._done = True
         if self._special:
             return
-        if not self._overwrite and self.path.exists():
+        if not self.overwrite and self.path.exists():
             self._remove()
             raise ContainerError(f"{self.path} appeared while it was being written")
         try:
@@ -102,6 +104,58 @@ class OutputFile:
         if not self._special:
             with contextlib.suppress(OSError):
                 self.temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def output_files(*paths: PathLike, overwrite: bool = False) -> Iterator[tuple[OutputFile, ...]]:
+    """Files that mean something together only: all of them take their names, or none does.
+
+    While they do, whoever looks for the last of them finds the old ones, nothing, or the new ones,
+    never some of each.
+
+    Args:
+        paths: Where they shall appear; the last is the one that refers to the others.
+        overwrite: Whether existing files may be replaced.
+
+    Yields:
+        What to write to, in the same order.
+
+    Raises:
+        ContainerError: As for :class:`OutputFile`; files that were there before are there again.
+    """
+    outputs: list[OutputFile] = []
+    try:
+        for path in paths:
+            outputs.append(OutputFile(path, overwrite=overwrite))
+        yield tuple(outputs)
+        _commit_all(outputs)
+    finally:
+        for output in outputs:
+            output.discard()
+
+
+def _commit_all(outputs: list[OutputFile]) -> None:
+    aside: list[tuple[Path, Path]] = []
+    fresh: list[Path] = []
+    try:
+        for output in reversed(outputs):
+            if output.overwrite and output.path.is_file():
+                kept = output.temporary.with_suffix(".old")
+                with _clear_errors(output.path):
+                    output.path.replace(kept)
+                aside.append((output.path, kept))
+        for output in outputs:
+            output.commit()
+            fresh.append(output.path)
+    except BaseException:
+        for path in fresh:
+            path.unlink(missing_ok=True)
+        for path, kept in reversed(aside):
+            kept.replace(path)
+        raise
+    for _, kept in aside:
+        with contextlib.suppress(OSError):
+            kept.unlink()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sender's side: networks into films, out of films, and what is in a film."""
 
+from nnrvideo.authoring.calibration import calibration_inputs
 from nnrvideo.authoring.embedder import EmbedReport, describe, embed
 from nnrvideo.authoring.extract import ExtractedNetwork, extract, save_networks
 from nnrvideo.authoring.probe import (
@@ -13,7 +14,14 @@ from nnrvideo.authoring.probe import (
 )
 from nnrvideo.authoring.schedule import FilterPlan, Positions, UnitTiming, schedule
 from nnrvideo.authoring.strip import StripReport, strip
-from nnrvideo.authoring.transcode import EncodeReport, coded_size, encode
+from nnrvideo.authoring.transcode import (
+    EncodeReport,
+    ReduceReport,
+    coded_size,
+    crop_picture,
+    encode,
+    encode_reduced,
+)
 
 __all__ = [
     "EmbedReport",
@@ -26,12 +34,16 @@ __all__ = [
     "ProbeReport",
     "ProbedActivation",
     "ProbedNetwork",
+    "ReduceReport",
     "StripReport",
     "UnitTiming",
+    "calibration_inputs",
     "coded_size",
+    "crop_picture",
     "describe",
     "embed",
     "encode",
+    "encode_reduced",
     "extract",
     "probe",
     "save_networks",

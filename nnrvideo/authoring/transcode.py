@@ -27,15 +27,23 @@ Progress = Callable[[int, int | None], None]
 
 @final
 @dataclass(frozen=True, slots=True)
-class EncodeReport:
-    """What :func:`encode` did."""
+class ReduceReport:
+    """What :func:`encode_reduced` did."""
 
     pictures: int
     source: PictureFormat
     coded: PictureFormat
     cropped: tuple[int, int]  # columns and rows cut off at the right and at the bottom
-    embedded: EmbedReport
     dropped: tuple[str, ...]  # streams of the source that the container cannot hold
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EncodeReport:
+    """What :func:`encode` did."""
+
+    reduced: ReduceReport
+    embedded: EmbedReport
 
 
 def coded_size(
@@ -43,8 +51,8 @@ def coded_size(
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Size to encode at and size that comes out again.
 
-    4:2:0 wants even sizes, and the network multiplies: what does not divide is cut off at the right
-    and at the bottom.
+    4:2:0 wants even sizes on both sides of the network: what does not divide is cut off at the
+    right and at the bottom.  A network that keeps the size leaves it as it is.
 
     Args:
         width: Luma samples of the source.
@@ -55,21 +63,84 @@ def coded_size(
         (width, height) coded and (width, height) after the network.
 
     Raises:
-        ModelError: The network does not enlarge by a whole number, or nothing is left.
+        ModelError: The network reduces, or nothing is left.
     """
     coded, final_size = [], []
     for size, factor in zip((width, height), scale, strict=True):
-        if factor.denominator != 1 or factor < 1:
+        if factor < 1:
             raise ModelError(
-                f"encode needs a network that enlarges by a whole number, not by {factor}; "
+                f"encode needs a network that enlarges or keeps the size, not one by {factor}; "
                 "encode the video yourself and use embed"
             )
-        small = size // (2 * int(factor)) * 2
-        if small == 0:
+        large = 2 * factor.numerator  # the smallest even size that reduces to an even one
+        blocks = size // large
+        if factor == 1:
+            coded.append(size)
+            final_size.append(size)
+            continue
+        if blocks == 0:
             raise ModelError(f"pictures of {width}x{height} are too small to be reduced")
-        coded.append(small)
-        final_size.append(small * int(factor))
+        coded.append(blocks * 2 * factor.denominator)
+        final_size.append(blocks * large)
     return (coded[0], coded[1]), (final_size[0], final_size[1])
+
+
+def encode_reduced(
+    source: Path,
+    target: Path,
+    scale: tuple[Fraction, Fraction],
+    *,
+    codec: str = "libx265",
+    options: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    duration: Fraction | None = None,
+    progress: Progress | None = None,
+) -> ReduceReport:
+    """Encodes a video at the size that a network of this scale brings back.
+
+    Args:
+        source: Any video that libavformat reads; audio, subtitles, chapters and tags are copied.
+        target: Its suffix chooses the container.
+        scale: Output size of the network relative to its input, across and down.
+        codec: Encoder.
+        options: ffmpeg's encoder options by name.
+        overwrite: Whether an existing target may be replaced.
+        duration: Stop after so many seconds.
+        progress: Called with (pictures done, total or None).
+
+    Raises:
+        ContainerError: A file cannot be read or written.
+        ModelError: Pictures cannot be reduced so.
+    """
+    with open_media(source) as media:
+        video = media.video
+        small, large = coded_size(video.width, video.height, scale)
+        end = None if duration is None else (video.start or Fraction(0)) + duration
+        pictures = 0
+        with VideoWriter(
+            target,
+            like=video,
+            codec=codec,
+            options=options,
+            copy_from=source,
+            end=end,
+            overwrite=overwrite,
+        ) as writer:
+            for item in media.pictures():
+                if end is not None and item.pts >= end:
+                    break
+                cut = crop_picture(item.picture, *large)
+                writer.write(resize_picture(cut, cut.format.scaled(*small)), item.pts)
+                pictures += 1
+                if progress is not None:
+                    progress(pictures, video.frames or None)
+    return ReduceReport(
+        pictures=pictures,
+        source=video.format,
+        coded=video.format.scaled(*small),
+        cropped=(video.width - large[0], video.height - large[1]),
+        dropped=tuple(f"stream {each.index}: {each.reason}" for each in writer.dropped),
+    )
 
 
 def encode(
@@ -103,46 +174,25 @@ def encode(
     Raises:
         ContainerError: A file cannot be read or written.
         CarriageError: The codec has no place for a network.
-        ModelError: The network is none that enlarges.
+        ModelError: The network reduces the pictures.
     """
     carriage_for(coding_format(codec))  # refuses before the work rather than after it
-    with (
-        open_media(source) as media,
-        tempfile.TemporaryDirectory(prefix=".nnrvideo-", dir=target.parent) as folder,
-    ):
-        video = media.video
-        small, large = coded_size(
-            video.width, video.height, (contract.width_ratio, contract.height_ratio)
-        )
+    with tempfile.TemporaryDirectory(prefix=".nnrvideo-", dir=target.parent) as folder:
         middle = Path(folder) / f"coded{target.suffix}"
-        total = video.frames or None
-        pictures = 0
-        end = None if duration is None else (video.start or Fraction(0)) + duration
-        with VideoWriter(
-            middle, like=video, codec=codec, options=options, copy_from=source, end=end
-        ) as writer:
-            for item in media.pictures():
-                if end is not None and item.pts >= end:
-                    break
-                cut = _cropped(item.picture, *large)
-                coded = cut.format.scaled(*small)
-                writer.write(resize_picture(cut, coded), item.pts)
-                pictures += 1
-                if progress is not None:
-                    progress(pictures, total)
-            dropped = tuple(f"stream {d.index}: {d.reason}" for d in writer.dropped)
+        reduced = encode_reduced(
+            source,
+            middle,
+            (contract.width_ratio, contract.height_ratio),
+            codec=codec,
+            options=options,
+            duration=duration,
+            progress=progress,
+        )
         report = embed(middle, target, network, overwrite=overwrite)
-    return EncodeReport(
-        pictures=pictures,
-        source=video.format,
-        coded=video.format.scaled(*small),
-        cropped=(video.width - large[0], video.height - large[1]),
-        embedded=report,
-        dropped=dropped,
-    )
+    return EncodeReport(reduced, report)
 
 
-def _cropped(picture: Picture, width: int, height: int) -> Picture:
+def crop_picture(picture: Picture, width: int, height: int) -> Picture:
     """Cuts columns at the right and rows at the bottom; views, no copies."""
     if (picture.width, picture.height) == (width, height):
         return picture

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,7 +16,8 @@ from nnrvideo.files import write_bytes
 from nnrvideo.limits import Limits
 
 if TYPE_CHECKING:
-    from nnrvideo.model import TopologyForm
+    from nnrvideo.model import Network, Scaled, TopologyForm
+    from nnrvideo.nnc import EncodeSettings, ModelParameterSet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--blocks",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="a bias travels in the unit of its weight (default: on)",
+        help="bias and batch normalisation travel in the unit of their weight (default: on)",
+    )
+    coding.add_argument(
+        "--fold-bn",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="take batch normalisation into the weights and biases before it, which gives the "
+        "same output and less to send; updates must then be of the folded network (default: off)",
+    )
+    coding.add_argument(
+        "--correct",
+        type=Path,
+        metavar="CALIBRATION",
+        help="send scales and biases that bring each layer's mean and spread back to those of "
+        "the original on these inputs: .npy or .npz arrays, or a film for networks that filter "
+        "pictures (for coarse QPs and few bits; left out where it does not pay)",
     )
     coding.add_argument(
         "--layers",
@@ -48,6 +65,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="how the graph travels with the weights: as the standard has it (onnx), as text for "
         "readers that refuse binary topology, or not at all (default: onnx; none for npz)",
+    )
+    coding.add_argument(
+        "--ids",
+        choices=("names", "short"),
+        default="names",
+        help="how tensors are named: by the graph's names, or by short indices into the graph, "
+        "which receivers of other make do not know (default: %(default)s)",
+    )
+    coding.add_argument(
+        "--performance-map",
+        metavar="FILE.json",
+        type=Path,
+        default=None,
+        help="what the network performs, and how sparser, pruned or otherwise smaller forms would, "
+        "for receivers to choose by; the form is that of `probe --json`, under performance",
     )
     add_overwrite(parser)
     add_json(parser)
@@ -65,20 +97,34 @@ def execute(options: argparse.Namespace) -> int:
     topology = options.topology or ("none" if network is None else "onnx")
     if network is None and topology != "none":
         raise UsageError(f"{options.input} has no graph, so --topology {topology} is impossible")
+    if network is None and (options.fold_bn or options.correct):
+        raise UsageError(f"{options.input} has no graph, which --fold-bn and --correct need")
+    if options.lossless and (options.fold_bn or options.correct):
+        raise UsageError("--fold-bn and --correct change weights, so they are not lossless")
+    if options.correct and (options.layers or not options.blocks):
+        raise UsageError("--correct sends scales, which --layers and --no-blocks have no place for")
+    if topology == "none" and options.ids == "short":
+        raise UsageError("--ids short needs a graph in the stream: --topology onnx or text")
     if options.layers and options.lossless:
         raise UsageError("--layers and --lossless exclude each other")
+    parameters = _performance(options.performance_map)
     if network is not None:
+        network, sent, settings = _prepared(options, network, settings)
+        tensors = network.tensors
         packed = model.pack(
-            network,
+            sent,
             settings,
             topology=cast("TopologyForm", topology),
             blocks=options.blocks,
             layers=options.layers,
+            ids=options.ids,
+            parameters=parameters,
         )
     elif options.layers:
-        packed = b"".join(nnc.encode_layers(tensors, options.layers, settings))
+        parts = nnc.encode_layers(tensors, options.layers, settings, parameters=parameters)
+        packed = b"".join(parts)
     else:
-        packed = nnc.encode(tensors, settings)
+        packed = nnc.encode(tensors, settings, parameters=parameters)
     write_bytes(output, packed, overwrite=options.overwrite)
 
     # What a receiver will see, from the bytes that were written.
@@ -113,6 +159,36 @@ def execute(options: argparse.Namespace) -> int:
             },
         )
     return Exit.OK
+
+
+def _prepared(
+    options: argparse.Namespace, network: Network, settings: EncodeSettings
+) -> tuple[Network, Network | Scaled, EncodeSettings]:
+    """The network that a receiver shall come near to, and what to send with which settings."""
+    from nnrvideo import model
+
+    if options.fold_bn:
+        network = model.fold_batch_norm(network).multiplied()
+    if options.correct is None:
+        return network, network, settings
+    from nnrvideo.authoring import calibration_inputs
+    from nnrvideo.runtime import OnnxRuntimeBackend
+
+    inputs = calibration_inputs(network, options.correct, limits=Limits.offline())
+    scaled, settings = model.correct(network, settings, inputs, OnnxRuntimeBackend())
+    return scaled.network, scaled, settings
+
+
+def _performance(path: Path | None) -> ModelParameterSet | None:
+    """What a JSON file says about the network."""
+    from nnrvideo import nnc
+
+    if path is None:
+        return None
+    try:
+        return nnc.performance_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:  # of the decoders of UTF-8 and JSON, too
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _layers(text: str) -> tuple[int, ...]:

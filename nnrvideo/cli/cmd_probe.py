@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnrvideo.cli.args import add_common, add_json
-from nnrvideo.cli.exits import Exit
+from nnrvideo.cli.exits import Exit, UsageError
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
@@ -21,6 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.epilog = "Exit code 3 tells a script that the video carries no network."
     parser.add_argument("input", metavar="IN", type=Path, help="video, or NNC bitstream (.nnc)")
+    parser.add_argument(
+        "--base",
+        metavar="BASE",
+        type=Path,
+        action="append",
+        default=[],
+        help="IN.nnc is an update of this network (.nnc, .onnx, .npz); repeat for updates in "
+        "between",
+    )
     add_json(parser)
     add_common(parser)
 
@@ -30,7 +39,9 @@ def execute(options: argparse.Namespace) -> int:
     if options.input.suffix.lower() == ".nnc":
         from nnrvideo.cli.probe_nnc import probe_nnc
 
-        return probe_nnc(options.input, as_json=options.json)
+        return probe_nnc(options.input, options.base, as_json=options.json)
+    if options.base:
+        raise UsageError("--base is for NNC bitstreams (.nnc)")
     from nnrvideo.authoring import probe
 
     report = probe(options.input)

@@ -105,6 +105,14 @@ def add_coding(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="irregular levels for tensors of few values (default: by the preset)",
     )
     coding.add_argument(
+        "--max-unit-bytes",
+        type=int,
+        default=None,
+        metavar="N",
+        help="spread larger data over several NNR units, so that each fits a packet; NNCodec "
+        "refuses such streams (default: one unit for each tensor)",
+    )
+    coding.add_argument(
         "--threads", type=int, default=None, metavar="N", help="default: one for each core"
     )
     return coding
@@ -134,6 +142,7 @@ def coding_settings(options: argparse.Namespace, *, lossless: bool = False) -> E
             rate_weight=options.rate_weight,
             codebook=options.codebook,
             threads=options.threads,
+            max_unit_bytes=options.max_unit_bytes,
         )
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -9,30 +9,41 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnrvideo.cli.cmd_diff import load_received
 from nnrvideo.cli.exits import Exit
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs, print_table
+from nnrvideo.errors import BitstreamError, NnrVideoError
 from nnrvideo.limits import Limits
+from nnrvideo.tensors import TensorSet
 
 if TYPE_CHECKING:
-    from nnrvideo.model import Unpacked
+    from nnrvideo.model import Received, Unpacked
 
 
-def probe_nnc(path: Path, *, as_json: bool) -> int:
+def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
     """Prints what an NNC bitstream consists of.
 
+    Args:
+        path: The bitstream.
+        bases: What it is an update of: a network, then updates in between.
+        as_json: For programs.
+
     Raises:
-        BitstreamError: It is damaged.
+        BitstreamError: It is damaged, or an update that depends on what is not given.
     """
-    from nnrvideo import model
+    from nnrvideo import model, nnc
 
     data = path.read_bytes()
-    limits = Limits.offline()
-    unpacked = model.unpack(data, limits=limits)
+    base = load_received(bases) if bases else None
+    unpacked = _unpacked(data, base)
     units = [unit for layer in unpacked.layers for unit in layer.units]
     layers = _layers(data, unpacked)
     network = unpacked.network
     # As the graph declares them where there is one, else as they were transmitted.
     tensors = unpacked.decoded.tensors if network is None else network.tensors
+    if base is not None:
+        names = {short: name for name, short in base.ids.items()}
+        tensors = TensorSet({names.get(each, each): tensors[each] for each in tensors})
     facts: dict[str, Any] = {
         "path": str(path),
         "bytes": len(data),
@@ -41,10 +52,12 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
                 "type": int(unit.header.nnr_unit_type),
                 "name": type(unit).__name__,
                 "bytes": unit.header.nnr_unit_size,
+                "parts": max(1, len(unit.header.parts)),
             }
             for unit in units
         ],
         "is_update": unpacked.decoded.is_update,
+        "predicted": unpacked.decoded.is_predicted,
         "base_model_id": unpacked.decoded.base_model_id,
         "model_id": None if unpacked.decoded.is_update else model.model_id(tensors),
         "has_topology": unpacked.decoded.topology is not None,
@@ -55,6 +68,7 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
         ],
         "fingerprint": tensors.fingerprint(),
         "layers": layers,
+        "performance": nnc.performance_to_json(unpacked.decoded.parameter_set),
     }
     if as_json:
         print_json(facts)
@@ -63,14 +77,16 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
     print_pairs(
         str(path),
         {
-            "size": f"{human_bytes(len(data))} in {len(units)} units",
-            "kind": "update" if unpacked.decoded.is_update else "network",
+            "size": f"{human_bytes(len(data))} in {sum(each['parts'] for each in facts['units'])} "
+            "units",
+            "kind": _kind(facts),
             **_names(facts),
             "topology": graph,
             "parameters": str(tensors.parameters),
             "fingerprint": tensors.fingerprint(),
         },
     )
+    _print_performance(facts["performance"])
     if len(layers) > 1:
         print_table(
             ("layer", "bytes", "bytes so far", "rms difference to all"),
@@ -89,6 +105,37 @@ def probe_nnc(path: Path, *, as_json: bool) -> int:
     return Exit.OK
 
 
+def _unpacked(data: bytes, base: Received | None) -> Unpacked:
+    from nnrvideo import model
+
+    state = None if base is None else base.state.fork()
+    try:
+        return model.unpack(data, limits=Limits.offline(), state=state)
+    except BitstreamError as error:
+        if base is None and _is_update(data):
+            error.message += "; an update may need what it builds on: --base"
+        raise
+
+
+def _is_update(data: bytes) -> bool:
+    from nnrvideo import nnc
+
+    reader = nnc.NncReader(Limits.offline())
+    reader.feed(data)
+    try:
+        reader.next_unit()
+        unit = reader.next_unit()
+    except NnrVideoError:
+        return False
+    return isinstance(unit, nnc.ModelParameterSet) and unit.mps_parent_signalling_enabled_flag
+
+
+def _kind(facts: dict[str, Any]) -> str:
+    if not facts["is_update"]:
+        return "network"
+    return "update, residuals of a prediction" if facts["predicted"] else "update"
+
+
 def _names(facts: dict[str, Any]) -> dict[str, str]:
     """What the network is called by updates, and what an update is for."""
     names = {}
@@ -97,6 +144,25 @@ def _names(facts: dict[str, Any]) -> dict[str, str]:
     if facts["base_model_id"]:
         names["update of"] = facts["base_model_id"]
     return names
+
+
+def _print_performance(performance: dict[str, Any]) -> None:
+    """The network's performance on its validation set, and a table for each map."""
+    metric = performance.get("performance_metric_type") or "performance"
+    if "validation_set_performance" in performance:
+        print(f"{metric} on the validation set: {performance['validation_set_performance']:.6g}")
+    for name, entries in performance.items():
+        if isinstance(entries, list):
+            print(f"{name} ({metric})")
+            if entries:
+                columns = tuple(entries[0])
+                print_table(columns, [tuple(_cell(each[c]) for c in columns) for each in entries])
+
+
+def _cell(value: float | tuple[float, ...]) -> str:
+    if isinstance(value, tuple):
+        return " ".join(f"{each:.6g}" for each in value) or "-"
+    return f"{value:.6g}"
 
 
 def _layers(data: bytes, unpacked: Unpacked) -> list[dict[str, float]]:

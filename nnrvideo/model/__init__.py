@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX networks: parted into topology and weights, vetted, described, and made ready to run."""
 
+from nnrvideo.model.batch_norm import fold_batch_norm
 from nnrvideo.model.check import check
 from nnrvideo.model.complexity import Complexity, measure, num_parameters_idc
 from nnrvideo.model.contract import IoContract, infer_contract
+from nnrvideo.model.correction import correct
 from nnrvideo.model.differences import apply_update
 from nnrvideo.model.element_types import is_floating
+from nnrvideo.model.external import data_path, read_topology, save_external, unpack_external
 from nnrvideo.model.filter_message import (
     TAG_URI_NNC,
     check_against_nnpfc,
@@ -16,6 +19,7 @@ from nnrvideo.model.graph import TensorDeclaration
 from nnrvideo.model.onnx_graph import load_onnx, save_onnx
 from nnrvideo.model.operators import ALLOWED_OPERATORS
 from nnrvideo.model.package import (
+    ElementIds,
     TopologyForm,
     Unpacked,
     load_npz,
@@ -25,6 +29,7 @@ from nnrvideo.model.package import (
     unpack,
 )
 from nnrvideo.model.prepare import Prepared, prepare
+from nnrvideo.model.scaling import Scaled
 from nnrvideo.model.shapes import Inference, infer_shapes
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.model.update import Received, diff, model_id, receive
@@ -33,11 +38,13 @@ __all__ = [
     "ALLOWED_OPERATORS",
     "TAG_URI_NNC",
     "Complexity",
+    "ElementIds",
     "Inference",
     "IoContract",
     "Network",
     "Prepared",
     "Received",
+    "Scaled",
     "TensorDeclaration",
     "Topology",
     "TopologyForm",
@@ -46,7 +53,10 @@ __all__ = [
     "check",
     "check_against_nnpfc",
     "contract_from_nnpfc",
+    "correct",
+    "data_path",
     "diff",
+    "fold_batch_norm",
     "infer_contract",
     "infer_shapes",
     "is_floating",
@@ -57,10 +67,13 @@ __all__ = [
     "num_parameters_idc",
     "pack",
     "prepare",
+    "read_topology",
     "receive",
+    "save_external",
     "save_npz",
     "save_onnx",
     "stored_bytes",
     "to_nnpfc",
     "unpack",
+    "unpack_external",
 ]

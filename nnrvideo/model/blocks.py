@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which tensors of a graph belong together, so that one NNC unit can carry them.
 
-A weight and the bias that is added to its rows' outputs share a unit header and a codeword; in
-small networks that is worth several per cent.
+A weight, the bias that is added to its rows' outputs and the batch normalisation behind them share
+a unit header and a codeword; in small networks that is worth several per cent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
 from nnrvideo.model.graph import Graph, Node, TensorDeclaration
+from nnrvideo.model.rewrite import rows_are_outputs
 from nnrvideo.nnc import Role
 
-_BIAS_INPUT = 2
+_BIAS_INPUT: Final = 2
+_NORM_INPUTS: Final = {Role.GAMMA: 1, Role.BETA: 2, Role.MEAN: 3, Role.VARIANCE: 4}
 
 
 def find_blocks(graph: Graph) -> list[Mapping[Role, str]]:
-    """Weights with a bias of one value for each of their rows.
+    """Weights with companions of one value for each of their rows.
 
     Args:
         graph: The network's graph.
@@ -26,28 +29,44 @@ def find_blocks(graph: Graph) -> list[Mapping[Role, str]]:
     Returns:
         Names by role, for ``nnc.encode``; no tensor occurs twice.
 
-    Spec: ISO/IEC 15938-17, NNR_PT_BLOCK, NNR_CPT_BI.
+    Spec: ISO/IEC 15938-17, NNR_PT_BLOCK, NNR_CPT_BI and NNR_CPT_BN.
     """
+    norms = {
+        node.inputs[0]: node
+        for node in graph.nodes
+        if node.op_type == "BatchNormalization" and node.inputs
+    }
     blocks: list[Mapping[Role, str]] = []
     taken: set[str] = set()
     for node in graph.nodes:
-        if not _adds_bias_to_rows(node) or len(node.inputs) <= _BIAS_INPUT:
+        if not rows_are_outputs(node) or len(node.inputs) < 2:
             continue
-        weight, bias = (graph.externals.get(name) for name in node.inputs[1:3])
-        if weight is None or bias is None or not _fit(weight, bias):
+        weight = graph.externals.get(node.inputs[1])
+        if weight is None or weight.name in taken or len(weight.shape) < 2:
             continue
-        if weight.name not in taken and bias.name not in taken:
-            taken.update((weight.name, bias.name))
-            blocks.append({Role.WEIGHT: weight.name, Role.BIAS: bias.name})
+        block = {Role.WEIGHT: weight.name}
+        for companions in ({Role.BIAS: _BIAS_INPUT}, _NORM_INPUTS):
+            source = node if Role.BIAS in companions else norms.get(node.outputs[0])
+            names = _companions(source, companions, graph, weight)
+            if names is not None and taken.isdisjoint(names.values()):
+                block.update(names)
+        if len(block) > 1:
+            taken.update(block.values())
+            blocks.append(block)
     return blocks
 
 
-def _adds_bias_to_rows(node: Node) -> bool:
-    if node.op_type == "Gemm":  # the weight's rows are outputs only when it is transposed
-        return bool(node.integer("transB", 0))
-    return node.op_type == "Conv"
-
-
-def _fit(weight: TensorDeclaration, bias: TensorDeclaration) -> bool:
-    floats = weight.dtype == np.float32 and bias.dtype == np.float32
-    return floats and len(weight.shape) > 1 and bias.shape == weight.shape[:1]
+def _companions(
+    node: Node | None, inputs: Mapping[Role, int], graph: Graph, weight: TensorDeclaration
+) -> dict[Role, str] | None:
+    """Names of inputs of a node, if all of them are vectors that fit the weight."""
+    if node is None or len(node.inputs) <= max(inputs.values()):
+        return None
+    names = {role: node.inputs[index] for role, index in inputs.items()}
+    if len(set(names.values())) != len(names) or weight.dtype != np.float32:
+        return None
+    for name in names.values():
+        vector = graph.externals.get(name)
+        if vector is None or vector.dtype != np.float32 or vector.shape != weight.shape[:1]:
+            return None
+    return names

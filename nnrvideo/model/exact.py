@@ -29,7 +29,7 @@ Two digits of uint8 are what MatMulNBits packs into a byte: the weights themselv
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, final
 
@@ -231,14 +231,9 @@ def restore(value: Array, declared: TensorDeclaration) -> Array:
     Raises:
         ValueError: Another shape, another kind of number, or values that do not fit.
     """
-    if value.shape != declared.shape:
-        if are_digits(value, declared):
-            return _from_digits(value, declared)
-        # An NNC stream has no tensors without dimensions (ISO/IEC 15938-17, NNR_NDU header).
-        if not (value.shape == (1,) and declared.shape == ()):
-            msg = f"shape {list(value.shape)}, declared {list(declared.shape)}"
-            raise ValueError(msg)
-        value = value.reshape(())
+    if _require_shape(value, declared):
+        return _from_digits(value, declared)
+    value = value.reshape(declared.shape)
     if value.dtype == declared.dtype:
         return value
     if is_floating(value.dtype) and is_floating(declared.dtype):
@@ -251,6 +246,45 @@ def restore(value: Array, declared: TensorDeclaration) -> Array:
         raise ValueError(msg)
     _require_within(value, *_range_of(declared.dtype), declared.dtype)
     return value.astype(declared.dtype)
+
+
+def restore_parts(
+    value: Array, declared: TensorDeclaration, size: int
+) -> Iterator[tuple[int, Array]]:
+    """The same, a part at a time, for tensors of which there is no room for a second one.
+
+    Args:
+        value: As decoded; untrusted.
+        declared: Type and shape.
+        size: Values of a part; the last has what is left.
+
+    Yields:
+        How many values come before the part, row-major, and the part, of one dimension.
+
+    Raises:
+        ValueError: As for :func:`restore`.
+    """
+    digits = _require_shape(value, declared)
+    rows = value.reshape(value.shape[0], -1) if digits else value.reshape(-1)
+    for first in range(0, declared.size, size):
+        part = rows[..., first : first + size]
+        yield (
+            first,
+            restore(part, TensorDeclaration(declared.name, declared.dtype, part.shape[-1:])),
+        )
+
+
+def _require_shape(value: Array, declared: TensorDeclaration) -> bool:
+    """Whether a tensor has the form of digits; an error if it has no form of the declared one."""
+    if value.shape == declared.shape:
+        return False
+    # An NNC stream has no tensors without dimensions (ISO/IEC 15938-17, NNR_NDU header).
+    if value.shape == (1,) and declared.shape == ():
+        return False
+    if not are_digits(value, declared):
+        msg = f"shape {list(value.shape)}, declared {list(declared.shape)}"
+        raise ValueError(msg)
+    return True
 
 
 def are_digits(value: Array, declared: TensorDeclaration) -> bool:

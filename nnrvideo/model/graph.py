@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, final
 
 import numpy as np
@@ -544,13 +545,34 @@ def _typed_values(proto: onnx.TensorProto) -> int:
     )
 
 
-def write_model(graph: Graph, values: Mapping[str, Array] | None = None) -> onnx.ModelProto:
+@final
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a data file beside the model holds the values of a tensor.
+
+    Args:
+        location: Name of the file.
+        offset: Bytes from its start.
+        length: Bytes of the values as ONNX stores them.
+    """
+
+    location: str
+    offset: int
+    length: int
+
+
+def write_model(
+    graph: Graph,
+    values: Mapping[str, Array] = MappingProxyType({}),
+    placements: Mapping[str, Placement] = MappingProxyType({}),
+) -> onnx.ModelProto:
     """Builds the one canonical model of a graph.
 
     Args:
         graph: The graph.
-        values: Values of external tensors; those that are not there, or all if None, are marked
-            as travelling in the NNC stream.
+        values: Values of external tensors.
+        placements: Where others lie in data files; those of neither are marked as travelling in
+            the NNC stream.
 
     Returns:
         A model without documentation, node names, producer or inferred shapes.
@@ -559,10 +581,10 @@ def write_model(graph: Graph, values: Mapping[str, Array] | None = None) -> onnx
     for name in graph.order:
         if name in graph.constants:
             initializers.append(numpy_helper.from_array(graph.constants[name], name))
-        elif values is not None and name in values:
+        elif name in values:
             initializers.append(numpy_helper.from_array(np.asarray(values[name]), name))
         else:
-            initializers.append(_marked(graph.externals[name]))
+            initializers.append(_elsewhere(graph.externals[name], placements.get(name)))
     proto = helper.make_graph(
         [write_node(node) for node in graph.nodes],
         "nnrvideo",
@@ -612,12 +634,18 @@ def _write_port(port: Port) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(port.name, TYPE_CODES[port.dtype], dims)
 
 
-def _marked(declaration: TensorDeclaration) -> onnx.TensorProto:
+def _elsewhere(declaration: TensorDeclaration, placement: Placement | None) -> onnx.TensorProto:
+    """A tensor whose values are in a data file, or come with the NNC stream."""
     proto = onnx.TensorProto(
         name=declaration.name,
         data_type=TYPE_CODES[declaration.dtype],
         dims=declaration.shape,
         data_location=onnx.TensorProto.EXTERNAL,
     )
-    proto.external_data.add(key="location", value=EXTERNAL_LOCATION)
+    if placement is None:
+        proto.external_data.add(key="location", value=EXTERNAL_LOCATION)
+        return proto
+    proto.external_data.add(key="location", value=placement.location)
+    proto.external_data.add(key="offset", value=str(placement.offset))
+    proto.external_data.add(key="length", value=str(placement.length))
     return proto

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnx
 
-from nnrvideo.errors import ModelError
+from nnrvideo.files import write_bytes
 from nnrvideo.limits import Limits
-from nnrvideo.model.element_types import ELEMENT_TYPES, is_integer, is_packed, stored_bytes
+from nnrvideo.model.data_files import DataFiles
+from nnrvideo.model.element_types import is_integer
 from nnrvideo.model.graph import (
     Array,
     Graph,
@@ -25,7 +25,6 @@ from nnrvideo.model.graph import (
     TensorDeclaration,
     parse_model,
     read_graph,
-    to_array,
 )
 from nnrvideo.model.operators import STRUCTURAL_INPUTS
 from nnrvideo.model.quantised import quantiser_names
@@ -63,15 +62,19 @@ def load_onnx(source: str | os.PathLike[str] | bytes, *, limits: Limits | None =
         path = Path(source)
         folder, data = path.parent, path.read_bytes()
     model = parse_model(data, limit="max_bitstream_bytes", limits=limits)
-    graph = read_graph(
-        model, limits=limits, tensor_values=lambda tensor: _read_beside(tensor, folder)
-    )
+    graph = read_graph(model, limits=limits, tensor_values=DataFiles(folder).read)
     return network_from_graph(graph, limits=limits)
 
 
 def save_onnx(network: Network, path: str | os.PathLike[str]) -> None:
-    """Writes a network as a self-contained ONNX file."""
-    Path(path).write_bytes(network.to_onnx())
+    """Writes a network as a self-contained ONNX file, in place of one that is there.
+
+    Raises:
+        ModelError: With its weights it is over the 2 GiB of a protobuf message;
+            ``save_external`` has no such limit.
+        ContainerError: The file cannot be written.
+    """
+    write_bytes(path, network.to_onnx(), overwrite=True)
 
 
 def network_from_graph(graph: Graph, *, limits: Limits) -> Network:
@@ -144,36 +147,3 @@ def _hoist_constants(graph: Graph) -> Graph:
         constants={**graph.constants, **hoisted},
         order=(*graph.order, *hoisted),
     )
-
-
-def _read_beside(tensor: onnx.TensorProto, folder: Path | None) -> Array:
-    """Values of an initialiser in a data file; that file must lie beside the model or below."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
-    if folder is None:
-        raise ModelError(
-            f"initialiser {tensor.name!r} is in the file {location!r}; give the path of the model"
-        )
-    root = folder.resolve()
-    path = (root / location).resolve()
-    if not location or not path.is_relative_to(root) or not path.is_file():
-        raise ModelError(f"initialiser {tensor.name!r}: no data file {location!r} beside the model")
-    declared = TensorDeclaration(
-        tensor.name, ELEMENT_TYPES[tensor.data_type], tuple(int(n) for n in tensor.dims)
-    )
-    needed = stored_bytes(declared.dtype, declared.size)
-    try:
-        offset = int(entries.get("offset", "0"))
-        data = np.fromfile(path, np.uint8, needed, offset=offset).tobytes()
-        if len(data) != needed:
-            raise ModelError(f"the data file {location!r} ends inside of {tensor.name!r}")
-        if is_packed(declared.dtype):
-            return to_array(
-                onnx.TensorProto(data_type=tensor.data_type, dims=declared.shape, raw_data=data)
-            )
-    except (ValueError, OSError) as error:
-        raise ModelError(f"initialiser {tensor.name!r} in {location!r}: {error}") from error
-    # Bits, not numbers, for the types that NumPy does not know have no byte order.
-    bits = np.frombuffer(data, f"<u{declared.dtype.itemsize}")
-    own = bits.astype(f"=u{declared.dtype.itemsize}", copy=False)
-    return own.view(declared.dtype).reshape(declared.shape)

@@ -12,27 +12,31 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import numpy as np
 
 from nnrvideo.errors import BitstreamError, ModelError
 from nnrvideo.limits import Limits
 from nnrvideo.model import element_types
+from nnrvideo.model.batch_norm import warn_of_coarse_variances
 from nnrvideo.model.blocks import find_blocks
 from nnrvideo.model.differences import apply_update
+from nnrvideo.model.element_ids import by_name, renamed, short_ids
 from nnrvideo.model.element_types import BFLOAT16, INT4, is_packed
 from nnrvideo.model.exact import carriers, widened
 from nnrvideo.model.graph import Array
 from nnrvideo.model.quantised import quantiser_names
+from nnrvideo.model.scaling import SUFFIX, Scaled, with_scaling
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.nnc import (
     Decoded,
     DecoderState,
     EncodeSettings,
+    ModelParameterSet,
     TopologyPayload,
     decode,
     encode,
@@ -43,6 +47,7 @@ from nnrvideo.nnc.constants import CompressionFormat, StorageFormat
 from nnrvideo.tensors import TensorSet
 
 TopologyForm = Literal["onnx", "text", "none"]
+ElementIds = Literal["names", "short"]
 
 _STORAGE = {"onnx": StorageFormat.NNR_TPL_ONNX, "text": StorageFormat.NNR_TPL_UNREC}
 
@@ -57,12 +62,14 @@ class Unpacked:
         tensors: The tensors, shaped as the topology says where there is one.
         decoded: Everything else that the decoder found; in the base layer of a layered stream.
         layers: Every layer as decoded, the base first; one where there are no others.
+        ids: Element ids by name of tensors that came under an index instead of their name.
     """
 
     network: Network | None
     tensors: TensorSet
     decoded: Decoded
     layers: tuple[Decoded, ...] = ()
+    ids: Mapping[str, str] = field(default_factory=dict)
 
     def require_network(self) -> Network:
         """The network.
@@ -78,12 +85,14 @@ class Unpacked:
 
 
 def pack(
-    network: Network,
+    network: Network | Scaled,
     settings: EncodeSettings | None = None,
     *,
     topology: TopologyForm = "onnx",
     blocks: bool = True,
     layers: Sequence[int] = (),
+    ids: ElementIds = "names",
+    parameters: ModelParameterSet | None = None,
 ) -> bytes:
     """Codes a network as one NNC bitstream.
 
@@ -91,25 +100,33 @@ def pack(
     already: nothing is quantised twice.
 
     Args:
-        network: The network.
+        network: The network; one with local scalings sends them beside the weights.
         settings: Choices of the encoder; its defaults when None.
         topology: How the graph travels.  ``"onnx"`` is what the standard intends; ``"text"`` lets
             decoders that take every topology for text, such as NNCodec, read the tensors, which
             then go as numbers wherever NNC has such numbers; ``"none"`` leaves the graph out.
             Types without a code point of NNC then go as wider ones, or not at all if lossless.
-        blocks: Send a bias in the unit of its weight, which is shorter.
+        blocks: Send bias and batch normalisation in the unit of their weight, which is shorter.
         layers: Bits of a base layer and of each layer that refines it; the result then is a
             layered stream, any prefix of which that ends at a layer is a network.
+        ids: How data units name their tensors: ``"names"`` of the graph, or ``"short"`` indices
+            into it, see :mod:`nnrvideo.model.element_ids`, for receivers that know this package's
+            rule.  Updates made by :func:`diff` follow.
+        parameters: As for ``nnc.encode``: performance maps and what belongs to them.
 
     Returns:
         The bitstream.
 
     Raises:
-        ValueError: ``topology`` is none of these, layers and lossless coding are asked for, or a
-            tensor has a type or a value that NNC cannot carry; names it.
+        ValueError: ``topology`` or ``ids`` is none of these, layers and lossless coding are asked
+            for, short ids have no graph or could be taken for names, or a tensor has a type or a
+            value that NNC cannot carry; names it.  Local scalings without blocks, in layers or
+            lossless, or with a name that is taken.
 
     Spec: ISO/IEC 15938-17 NNR_TPL and NNR_NDU units.
     """
+    scaled = network if isinstance(network, Scaled) else Scaled(network)
+    network, scaling = scaled.network, scaled.scaling
     payload = None
     if topology != "none":
         if topology not in _STORAGE:
@@ -127,12 +144,40 @@ def pack(
         graph=payload is not None,
     )
     together = find_blocks(network.graph) if blocks else []
+    if scaling and (layers or settings.lossless or not blocks):
+        msg = "local scalings travel in blocks, and neither in layers nor lossless"
+        raise ValueError(msg)
+    warn_of_coarse_variances(network, settings)
+    if ids != "names":
+        if ids not in get_args(ElementIds) or payload is None:
+            msg = f"ids must be 'names', or 'short' with a topology, not {ids!r}"
+            raise ValueError(msg)
+        short = short_ids(network.topology)
+        scales = {name + SUFFIX: short[name] + SUFFIX for name in scaling}
+        settings = replace(settings, qp_per_tensor=renamed(settings.qp_per_tensor, short | scales))
+        arrays, own, scaling = renamed(arrays, short), renamed(own, short), renamed(scaling, short)
+        together = [{role: short[name] for role, name in block.items()} for block in together]
+    if scaling:
+        arrays, together = with_scaling(arrays, together, scaling)
     if layers:
         parts = encode_layers(
-            arrays, layers, settings, topology=payload, blocks=together, per_tensor=own
+            arrays,
+            layers,
+            settings,
+            topology=payload,
+            blocks=together,
+            per_tensor=own,
+            parameters=parameters,
         )
         return b"".join(parts)
-    return encode(arrays, settings, topology=payload, blocks=together, per_tensor=own)
+    return encode(
+        arrays,
+        settings,
+        topology=payload,
+        blocks=together,
+        per_tensor=own,
+        parameters=parameters,
+    )
 
 
 def unpack(
@@ -165,14 +210,31 @@ def unpack(
         if not layer.is_update:
             raise BitstreamError("a second network follows the first", element="nnr_unit_type")
         tensors = apply_update(tensors, layer.network_tensors(), differences=True)
-    topology = _topology(first, limits)
-    network = None if topology is None or first.is_update else Network(topology, tensors)
+    topology = parse_topology(first.topology, limits)
+    network: Network | None = None
+    ids: dict[str, str] = {}
+    if topology is not None:
+        tensors, ids = by_name(tensors, topology)
+        network = None if first.is_update else Network(topology, tensors)
     state.adopt(working)
-    return Unpacked(network, tensors if network is None else network.tensors, first, tuple(layers))
+    tensors = tensors if network is None else network.tensors
+    return Unpacked(network, tensors, first, tuple(layers), ids)
 
 
-def _topology(decoded: Decoded, limits: Limits) -> Topology | None:
-    payload = decoded.topology
+def parse_topology(payload: TopologyPayload | None, limits: Limits) -> Topology | None:
+    """The graph that a topology unit carries.
+
+    Args:
+        payload: As decoded; untrusted.
+        limits: Bounds.
+
+    Returns:
+        The graph, or None where there is none: no unit, or text that is no graph.
+
+    Raises:
+        ModelError: Not an acceptable graph.
+        LimitExceededError: Too large.
+    """
     if payload is None:
         return None
     binary = payload.storage_format == StorageFormat.NNR_TPL_ONNX

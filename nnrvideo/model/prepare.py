@@ -21,7 +21,7 @@ from onnx import helper, numpy_helper
 from nnrvideo.errors import UnsupportedFeatureError
 from nnrvideo.model.contract import INTEGER, STRENGTH_CONTROL, IoContract
 from nnrvideo.model.element_types import TYPE_CODES, is_foreign
-from nnrvideo.model.graph import serialize, write_model
+from nnrvideo.model.graph import Graph, serialize, write_model
 from nnrvideo.model.topology import Network
 
 Array = npt.NDArray[Any]
@@ -96,6 +96,24 @@ def prepare(
     return _Wrapper(network, contract, input_bit_depth, wanted).wrap()
 
 
+def for_runtime(
+    graph: Graph, tensors: Mapping[str, Array]
+) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """A model, and the weights to hand over beside it.
+
+    Args:
+        graph: The graph.
+        tensors: Values of its external tensors.
+
+    Returns:
+        The model and the arrays for its external tensors.  Those of types that NumPy does not know
+        are inside the model, because an array cannot hand them over.
+    """
+    inside = {name: value for name, value in tensors.items() if is_foreign(value.dtype)}
+    arrays = {name: value for name, value in tensors.items() if name not in inside}
+    return write_model(graph, inside), arrays
+
+
 class _Wrapper:
     def __init__(
         self, network: Network, contract: IoContract, input_depth: int, output_depth: int
@@ -110,10 +128,7 @@ class _Wrapper:
         self._constants: list[onnx.TensorProto] = []
 
     def wrap(self) -> Prepared:
-        # Arrays cannot hand over the types that NumPy does not know; the model itself can.
-        tensors = self._network.tensors
-        inside = {name: value for name, value in tensors.items() if is_foreign(value.dtype)}
-        model = write_model(self._network.graph, inside)
+        model, arrays = for_runtime(self._network.graph, self._network.tensors)
         graph = model.graph
         input_name, input_type = self._input_stage(graph)
         before, self._nodes = self._nodes, []
@@ -124,7 +139,7 @@ class _Wrapper:
         graph.initializer.extend(self._constants)
         return Prepared(
             model=serialize(model),
-            arrays={name: value for name, value in tensors.items() if name not in inside},
+            arrays=arrays,
             input_name=input_name,
             output_name=output_name,
             input_dtype=input_type,

@@ -9,10 +9,11 @@ travel in the compressed data units under the same names.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self, final
+from typing import Final, Self, final
 
 from nnrvideo.errors import ModelError, TensorMismatchError
 from nnrvideo.limits import Limits
+from nnrvideo.model.element_types import stored_bytes
 from nnrvideo.model.exact import restore
 from nnrvideo.model.graph import (
     Array,
@@ -24,6 +25,9 @@ from nnrvideo.model.graph import (
     write_model,
 )
 from nnrvideo.tensors import TensorSet
+
+_PROTOBUF_LIMIT: Final = (1 << 31) - 1
+_TENSOR_HEADER: Final = 64  # bytes of an initialiser besides its name and values, at most
 
 
 @final
@@ -70,6 +74,14 @@ class Topology:
             f"Topology({len(self.graph.nodes)} operators, {len(self.graph.externals)} tensors, "
             f"{len(self.skeleton)} bytes)"
         )
+
+    def fits_in_one_file(self) -> bool:
+        """True if graph and weights are below the 2 GiB that protobuf allows a message."""
+        sizes = (
+            stored_bytes(each.dtype, each.size) + len(each.name.encode()) + _TENSOR_HEADER
+            for each in self.tensors
+        )
+        return len(self.skeleton) + sum(sizes) <= _PROTOBUF_LIMIT
 
     @property
     def tensors(self) -> tuple[TensorDeclaration, ...]:
@@ -129,5 +141,14 @@ class Network:
         return Network(self.topology, tensors)
 
     def to_onnx(self) -> bytes:
-        """The network as a self-contained ONNX file."""
+        """The network as a self-contained ONNX file.
+
+        Raises:
+            ModelError: It is over the 2 GiB that protobuf allows a message.
+        """
+        if not self.topology.fits_in_one_file():
+            raise ModelError(
+                "with its weights the model is over the 2 GiB of a protobuf message; write it "
+                "with external data"
+            )
         return serialize(write_model(self.graph, self.tensors))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, final
 
 import numpy as np
@@ -20,11 +20,19 @@ import numpy as np
 from nnrvideo.errors import BitstreamError, TensorMismatchError
 from nnrvideo.limits import Limits
 from nnrvideo.model.differences import apply_update
+from nnrvideo.model.element_ids import by_name, renamed
 from nnrvideo.model.element_types import is_floating
 from nnrvideo.model.graph import Array
 from nnrvideo.model.package import Unpacked, unpack
 from nnrvideo.model.topology import Network
-from nnrvideo.nnc import Decoded, DecoderState, EncodeSettings, ParentIds, encode_update
+from nnrvideo.nnc import (
+    Decoded,
+    DecoderState,
+    EncodeSettings,
+    ParentIds,
+    Prediction,
+    encode_update,
+)
 from nnrvideo.tensors import TensorSet
 
 _ID_SCHEME: Final = "id:"
@@ -42,12 +50,14 @@ class Received:
         state: What later bitstreams may be coded relative to; do not pass it to a decoder,
             :func:`receive` takes a copy.
         decoded: The bitstream received last, None if the network did not come as one.
+        ids: Element ids, by name, of tensors that came under short ones; updates use them again.
     """
 
     tensors: TensorSet
     network: Network | None
     state: DecoderState = field(repr=False)
     decoded: Decoded | None = field(default=None, repr=False)
+    ids: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, network: Network | TensorSet) -> Received:
@@ -81,24 +91,29 @@ def receive(
                 "the bitstream is an update; the network it refers to must come first",
                 element="mps_parent_signalling_enabled_flag",
             )
-        return Received(unpacked.tensors, unpacked.network, state, unpacked.decoded)
+        return Received(unpacked.tensors, unpacked.network, state, unpacked.decoded, unpacked.ids)
     state = previous.state.fork()
     unpacked = unpack(data, limits=limits, state=state)
     if not unpacked.decoded.is_update and unpacked.network is not None:
-        return Received(unpacked.tensors, unpacked.network, state, unpacked.decoded)
-    tensors = _updated(previous.tensors, unpacked)
+        return Received(unpacked.tensors, unpacked.network, state, unpacked.decoded, unpacked.ids)
+    _require_base(previous.tensors, unpacked)
+    changes, ids = unpacked.tensors, {**previous.ids, **unpacked.ids}
+    if previous.network is not None:
+        changes, found = by_name(changes, previous.network.topology)
+        ids |= found
+    differences = unpacked.decoded.is_update
+    tensors = apply_update(previous.tensors, changes, differences=differences)
     network = None if previous.network is None else previous.network.with_tensors(tensors)
-    return Received(tensors, network, state, unpacked.decoded)
+    return Received(tensors, network, state, unpacked.decoded, ids)
 
 
-def _updated(base: TensorSet, unpacked: Unpacked) -> TensorSet:
+def _require_base(base: TensorSet, unpacked: Unpacked) -> None:
     expected = unpacked.decoded.base_model_id
     if expected is not None and expected.startswith(_ID_SCHEME) and expected != model_id(base):
         raise BitstreamError(
             f"the update is for the network {expected}, not for {model_id(base)}",
             element="base_model_id",
         )
-    return apply_update(base, unpacked.tensors, differences=unpacked.decoded.is_update)
 
 
 def diff(
@@ -108,6 +123,7 @@ def diff(
     *,
     parent_ids: ParentIds = "node",
     name_base: bool = True,
+    predict: Prediction = "never",
 ) -> bytes:
     """Codes what turns the network that a receiver has into another.
 
@@ -118,6 +134,7 @@ def diff(
         parent_ids: How each unit names its parent.
         name_base: Name the network in ``base_model_id``, so that a receiver with another one
             refuses the update; 26 bytes.
+        predict: Send what the update before did not foretell, as for ``nnc.encode_update``.
 
     Returns:
         The bitstream.
@@ -144,12 +161,15 @@ def diff(
     ]
     if violations:
         raise TensorMismatchError("the networks are not of the same kind", violations)
+    settings = settings or EncodeSettings()
+    settings = replace(settings, qp_per_tensor=renamed(settings.qp_per_tensor, base.ids))
     return encode_update(
-        differences,
+        renamed(differences, base.ids),
         base.state,
         settings,
         base_model_id=model_id(base.tensors) if name_base else None,
         parent_ids=parent_ids,
+        predict=predict,
     )
 
 

@@ -3,10 +3,11 @@
 
 from nnrvideo.nnc.allocate import allocate_qps
 from nnrvideo.nnc.codec import Decoded, decode, recode
-from nnrvideo.nnc.difference import ParentIds, encode_update
+from nnrvideo.nnc.difference import ParentIds, Prediction, encode_update
 from nnrvideo.nnc.elements import Role
 from nnrvideo.nnc.encoder import encode
 from nnrvideo.nnc.layers import encode_layers, split_layers
+from nnrvideo.nnc.performance import performance_from_json, performance_to_json
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.stream import NEED_DATA, NeedData, NncReader, parse_units, write_units
 from nnrvideo.nnc.streaming import iter_tensors
@@ -43,6 +44,7 @@ __all__ = [
     "OpaqueUnit",
     "ParentIds",
     "ParentNode",
+    "Prediction",
     "Quantization",
     "QuantizationUnit",
     "Role",
@@ -58,6 +60,8 @@ __all__ = [
     "encode_update",
     "iter_tensors",
     "parse_units",
+    "performance_from_json",
+    "performance_to_json",
     "recode",
     "split_layers",
     "write_units",

@@ -16,7 +16,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from nnrvideo.errors import BitstreamError, NnrVideoError, UnsupportedFeatureError
+from nnrvideo.errors import BitstreamError, NnrVideoError
 from nnrvideo.limits import Limits
 from nnrvideo.nnc.constants import PayloadType
 from nnrvideo.nnc.context import SyntaxContext
@@ -29,6 +29,7 @@ from nnrvideo.nnc.payload import (
     decode_raw_floats,
     encode_codeword,
 )
+from nnrvideo.nnc.prediction import add_prediction
 from nnrvideo.nnc.reconstruct import (
     Block,
     apply_blocks,
@@ -56,7 +57,8 @@ class Decoded:
 
     Args:
         tensors: Values as transmitted, in order of first appearance; differences if
-            ``is_update``.  Local scales and factors stand beside their weights, see
+            ``is_update``, and what is left of them if they were predicted (``nnr_pre_flag``; int32
+            or float32 then).  Local scales and factors stand beside their weights, see
             :meth:`network_tensors`.
         levels: int32 before multiplication, by name; raw float tensors have none.
         topology: The graph, if the bitstream carries one.
@@ -77,20 +79,33 @@ class Decoded:
     is_update: bool
     nncodec1: bool
     _known_dimensions: Mapping[str, tuple[int, ...]] = field(repr=False)
+    _sums: TensorSet | None = field(repr=False)  # with predictions, where there are any
 
     @property
     def base_model_id(self) -> str | None:
         """What the sender says the values are relative to."""
-        found = [unit for unit in self.units if isinstance(unit, ModelParameterSet)]
-        return found[-1].base_model_id if found else None
+        return None if self.parameter_set is None else self.parameter_set.base_model_id
+
+    @property
+    def parameter_set(self) -> ModelParameterSet | None:
+        """The model parameter set; only a bitstream without tensors may lack one."""
+        return next((unit for unit in self.units if isinstance(unit, ModelParameterSet)), None)
+
+    @property
+    def is_predicted(self) -> bool:
+        """An update whose values are residuals of a prediction."""
+        return self.parameter_set is not None and self.parameter_set.nnr_pre_flag
 
     def network_tensors(self) -> TensorSet:
-        """Tensors of the network itself: local scales applied, factors multiplied.
+        """Tensors of the network itself, or of its change.
+
+        Predictions are added (:mod:`nnrvideo.nnc.prediction`), local scales applied, factors
+        multiplied.
 
         Raises:
             BitstreamError: Shapes contradict each other or a value leaves float32.
         """
-        return apply_blocks(self.tensors, self.blocks)
+        return apply_blocks(self.tensors if self._sums is None else self._sums, self.blocks)
 
 
 def decode(
@@ -211,7 +226,7 @@ class _Ahead:
         jobs: list[tuple[int, DataUnit, SyntaxContext]] = []
         for index, unit in enumerate(units):
             context.note(unit)
-            if isinstance(unit, DataUnit) and unit.header.partial_data_counter is None:
+            if isinstance(unit, DataUnit):
                 jobs.append((index, unit, replace(context)))
 
         def attempt(job: tuple[int, DataUnit, SyntaxContext]) -> tuple[CodedTensor, ...] | None:
@@ -257,23 +272,36 @@ def _decode_units(
     ahead.run(units, state.dimensions, decode_one)
     context = SyntaxContext.after(state.dimensions)
     tensors: dict[str, Array] = {}
+    sums: dict[str, Array] = {}
     levels: dict[str, npt.NDArray[np.int32]] = {}
     coded: list[tuple[CodedTensor, ...]] = []
     grouped: list[tuple[DataUnit, tuple[Element, ...]]] = []
     topology: TopologyPayload | None = None
+
+    def predicted() -> bool:
+        return context.mps is not None and context.mps.nnr_pre_flag
+
+    def keep(name: str, values: Array, data_format: int | None) -> None:
+        if predicted():
+            tensors[name] = values
+            sums[name] = convert(add_prediction(values, working.difference(name)), data_format)
+        else:
+            tensors[name] = convert(values, data_format)
+
     for index, unit in enumerate(units):
         context.note(unit)
         with located(index, unit.header):
-            _refuse_partial(unit)
             if isinstance(unit, TopologyUnit):
                 topology = unpack_topology(unit, limits) or topology
         if not isinstance(unit, DataUnit):
             continue
         with located(index, unit.header, 8 * unit.payload_offset):
             working.check_parent(unit)
+            if predicted():
+                working.check_prediction(unit)
             if unit.nnr_compressed_data_unit_payload_type == PayloadType.NNR_PT_RAW_FLOAT:
                 element, values = decode_raw_floats(unit, limits)
-                tensors[element.name] = convert(values, unit.nnr_decompressed_data_format)
+                keep(element.name, values, unit.nnr_decompressed_data_format)
                 levels.pop(element.name, None)
                 working.note_unit(unit, [])
                 coded.append(())
@@ -285,15 +313,16 @@ def _decode_units(
             density = 0 if context.quantization is None else context.quantization.qp_density
             for tensor in found:
                 values = reconstruct_tensor(tensor, density)
-                name = tensor.element.name
-                tensors[name] = convert(values, unit.nnr_decompressed_data_format)
-                levels[name] = tensor.levels
+                keep(tensor.element.name, values, unit.nnr_decompressed_data_format)
+                levels[tensor.element.name] = tensor.levels
         working.note_unit(unit, [(tensor.element.name, tensor.levels) for tensor in found])
         coded.append(found)
         grouped.append((unit, tuple(tensor.element for tensor in found)))
     is_update = context.mps is not None and context.mps.mps_parent_signalling_enabled_flag
     if is_update:
-        working.note_update(levels)
+        working.note_update(levels, sums or tensors)
+    else:
+        working.note_base(tensors)
     known = dict(state.dimensions)
     state.adopt(working)
     return Decoded(
@@ -306,10 +335,5 @@ def _decode_units(
         is_update,
         nncodec1,
         MappingProxyType(known),
+        TensorSet(sums) if sums else None,
     )
-
-
-def _refuse_partial(unit: Unit) -> None:
-    if unit.header.partial_data_counter is not None and isinstance(unit, DataUnit | TopologyUnit):
-        msg = "data spread over several units (partial_data_counter) is not implemented"
-        raise UnsupportedFeatureError(msg)

@@ -7,7 +7,7 @@ is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from nnrvideo.nnc.elements import BATCH_NORM, Role
 from nnrvideo.nnc.exact import is_single, to_single
 from nnrvideo.nnc.lowrank import factorise
-from nnrvideo.nnc.quantisation import base_qp, quantisation_parameter
+from nnrvideo.nnc.quantisation import base_qp, is_automatic, quantisation_parameter
 from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.sparsify import sparsify
 from nnrvideo.nnc.stream import write_units
@@ -71,7 +71,7 @@ def encode(
     Returns:
         The bitstream.  ``Decoded.network_tensors`` has the network's own tensors, with factors
         multiplied and local scales applied.  NNCodec 2.1.3 decodes it, unless the topology is
-        binary.
+        binary or a unit is spread over several.
 
     Raises:
         ValueError: A dtype or value that NNC cannot carry: NaN and infinity unless lossless,
@@ -89,9 +89,10 @@ def encode(
         for name, array in arrays.items()
         if array.dtype == np.float32 and not own[name].lossless
     }
-    base = base_qp(qps, settings)
     blocks = [block for block in blocks if not per_tensor.keys() & set(block.values())]
     grouped = {} if settings.lossless else grouped_by_weight(arrays, tensors, blocks)
+    qps.update(_finer_batch_norm(grouped.values(), arrays, qps, settings))
+    base = base_qp(qps, settings)
     companions = {name for block in grouped.values() for name in block.values()}
     plans = []
     for index, name in enumerate(arrays):
@@ -121,7 +122,28 @@ def encode(
     if topology is not None:
         units.append(pack_topology(topology))
     units.extend(code_units(plans, settings))
-    return write_units(units)
+    return write_units(units, max_unit_bytes=settings.max_unit_bytes)
+
+
+def _finer_batch_norm(
+    blocks: Iterable[Mapping[Role, str]],
+    arrays: Mapping[str, Array],
+    qps: Mapping[str, int],
+    settings: EncodeSettings,
+) -> dict[str, int]:
+    """QPs of batch norms in blocks that nobody asked for.
+
+    Dependent quantisation, which a block has for all of its tensors, is as exact at half the step
+    as the uniform quantisation that short vectors have on their own.
+    """
+    if not settings.dependent_quantisation:
+        return {}
+    names = [name for block in blocks for role, name in block.items() if role in BATCH_NORM]
+    return {
+        name: qps[name] - (1 << settings.qp_density)
+        for name in names
+        if is_automatic(name, arrays[name], settings)
+    }
 
 
 def _decomposed(

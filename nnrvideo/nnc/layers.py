@@ -15,11 +15,12 @@ Spec: ISO/IEC 15938-17 (second edition), incremental coding; requirements of sca
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,7 @@ from nnrvideo.nnc.settings import EncodeSettings
 from nnrvideo.nnc.sparsify import sparsify
 from nnrvideo.nnc.syntax import parse_unit_size
 from nnrvideo.nnc.topology import TopologyPayload
+from nnrvideo.nnc.units import ModelParameterSet
 from nnrvideo.nnc.update import DecoderState
 
 Array = npt.NDArray[Any]
@@ -53,6 +55,7 @@ def encode_layers(
     topology: TopologyPayload | None = None,
     blocks: Sequence[Mapping[Role, str]] = (),
     per_tensor: Mapping[str, EncodeSettings] = MappingProxyType({}),
+    parameters: ModelParameterSet | None = None,
 ) -> list[bytes]:
     """Encodes tensors in layers.
 
@@ -65,6 +68,7 @@ def encode_layers(
         topology: Graph, sent with the base layer.
         blocks: As for ``encode``, for the base layer.
         per_tensor: As for ``encode``; such a tensor is whole in the base layer.
+        parameters: As for ``encode``, for the base layer.
 
     Returns:
         One bitstream for each layer; joined they are a layered stream.
@@ -100,7 +104,14 @@ def encode_layers(
     qps = {name: qp_of_depth(value, bits[0], density) for name, value in weights.items()}
     last = len(bits) - 1
     layers = [
-        encode(tensors, _of_layer(settings, qps, last=last == 0), topology=topology, blocks=blocks)
+        encode(
+            tensors,
+            _of_layer(settings, qps, last=last == 0),
+            topology=topology,
+            blocks=blocks,
+            per_tensor=per_tensor,
+            parameters=parameters,
+        )
     ]
     state = DecoderState()
     found = dict(decode(layers[0], state=state, limits=Limits.offline()).network_tensors())
@@ -149,19 +160,31 @@ def split_layers(data: bytes) -> list[bytes]:
 
     Spec: ISO/IEC 15938-17, nnr_unit_size and NNR_STR.
     """
+    starts = layer_starts(io.BytesIO(data))
+    return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
+
+
+def layer_starts(source: BinaryIO) -> list[int]:
+    """Where the bitstreams of a layered stream begin, found by reading the heads of units only.
+
+    Args:
+        source: The stream, open for reading in any order; untrusted.
+
+    Returns:
+        Bytes from the start of ``source``, the first 0; 0 alone as for :func:`split_layers`.
+    """
     starts = []
-    position = 0
-    while position < len(data):
-        head = data[position : position + 5]
+    position, end = 0, source.seek(0, io.SEEK_END)
+    while position < end:
+        source.seek(position)
+        head = source.read(5)
         try:
             size = parse_unit_size(head)
         except BitstreamError:
             break
-        if size is None or size[1] < 3 or position + size[1] > len(data):
+        if size is None or size[1] < 3 or position + size[1] > end:
             break
         if head[4 if size[0] else 2] >> 2 == UnitType.NNR_STR:
             starts.append(position)
         position += size[1]
-    if len(starts) < 2 or starts[0] != 0:
-        return [data]
-    return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
+    return starts if len(starts) > 1 and starts[0] == 0 else [0]

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, final, get_args
 
+from nnrvideo.nnc.constants import LONG_UNIT_MAX_BYTES
+
 _MAX_DENSITY = 7
 _MAX_BIT_DEPTH = 24
 _MAX_UNARY_MINUS1 = 255
 _MAX_SCAN_ORDER = 4
+_MIN_UNIT_BYTES = 16
 
 Preset = Literal["fast", "medium", "slow", "placebo"]
 CodebookUse = Literal["never", "auto", "always"]
@@ -114,6 +117,8 @@ class EncodeSettings:
         device_id: Sender, for the node ids.
         profile: general_profile_idc: 1 second edition, 0 first.
         threads: Tensors coded at a time; None: one for each core.  Bytes do not depend on it.
+        max_unit_bytes: Largest unit, 16 bytes or more: larger data is spread over several, so that
+            each fits a packet.  NNCodec refuses that.  None: one unit for each tensor or block.
 
     Raises:
         ValueError: A field is outside its range.
@@ -140,6 +145,7 @@ class EncodeSettings:
     device_id: int = 0
     profile: int = 1
     threads: int | None = None
+    max_unit_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.preset not in EFFORTS:
@@ -156,6 +162,7 @@ class EncodeSettings:
             ("device_id", 0, 1 << 31),
             ("profile", 0, 1),
             ("threads", 1, 1 << 16),
+            ("max_unit_bytes", _MIN_UNIT_BYTES, LONG_UNIT_MAX_BYTES),
         ):
             value: int | None = getattr(self, name)
             if value is not None and not low <= value <= high:

@@ -2,7 +2,8 @@
 """Units out of bytes that arrive in pieces of any size, and bytes out of units.
 
 ``NncReader`` does no input or output: whoever owns the bytes feeds them, in any portions, and
-gets the same units.  A unit comes whole or not at all.
+gets the same units.  A unit comes whole or not at all, also where its data is spread over several
+(:mod:`nnrvideo.nnc.parts`): it comes with the last of them.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from typing import Final, final
 from nnrvideo.errors import (
     BitstreamError,
     LimitExceededError,
+    NnrVideoError,
     TruncatedError,
     UnsupportedFeatureError,
 )
 from nnrvideo.limits import Limits
 from nnrvideo.nnc.constants import UnitType
 from nnrvideo.nnc.context import SyntaxContext
-from nnrvideo.nnc.syntax import parse_unit, parse_unit_size, write_unit
+from nnrvideo.nnc.parts import PartJoiner, refuse_rest_of_lost
+from nnrvideo.nnc.syntax import parse_unit, parse_unit_header, parse_unit_size, write_unit
 from nnrvideo.nnc.units import DataUnit, Unit, UnitHeader
-
-_UNIT_TYPE_SHIFT = 2  # nnr_unit_type are the upper six bits of the byte after the size
 
 
 @final
@@ -84,7 +85,17 @@ class NncReader:
     After an error the reader refuses every further call with the same error.
     """
 
-    __slots__ = ("_buffer", "_context", "_count", "_error", "_limits", "_offset", "_start")
+    __slots__ = (
+        "_buffer",
+        "_context",
+        "_count",
+        "_error",
+        "_limits",
+        "_offset",
+        "_parts",
+        "_start",
+        "_taken",
+    )
 
     def __init__(
         self,
@@ -97,7 +108,9 @@ class NncReader:
         self._buffer = bytearray()
         self._start = 0  # first byte of the buffer that no unit has used
         self._offset = 0  # of that byte in the bitstream
-        self._count = 0
+        self._count = 0  # units returned
+        self._taken = 0  # units in the bitstream, each part of spread data being one
+        self._parts = PartJoiner(self._limits)
         self._error: Exception | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
@@ -134,44 +147,69 @@ class NncReader:
         """Says that no more bytes will come.
 
         Raises:
-            TruncatedError: The bitstream is empty or ends inside a unit.
+            TruncatedError: The bitstream is empty, ends inside a unit or between the parts of one.
         """
         left = len(self._buffer) - self._start
         if left:
-            where = f"NNC unit {self._count} (at byte {self._offset})"
             raise TruncatedError(
-                f"data ends after {left} bytes of the unit", unit=where, bit=8 * left
+                f"data ends after {left} bytes of the unit",
+                unit=self._place(self._offset),
+                bit=8 * left,
             )
+        part = self._parts.last
+        if part is not None:
+            with located(self._count, part):
+                self._parts.close()
         if not self._count:
             raise TruncatedError("bitstream has no units", unit="NNC unit 0 (at byte 0)", bit=0)
 
     def _next(self) -> Unit | NeedData:
-        head = bytes(self._buffer[self._start : self._start + 5])
+        while (data := self._take()) is not None:
+            self._limits.require("max_units", self._taken, "NNR units")
+            try:
+                header = parse_unit_header(data, self._offset - len(data))
+            except BitstreamError as error:
+                raise error.at(unit=self._place(self._offset - len(data))) from None
+            if header.partial_data_counter is not None or self._parts.last is not None:
+                with located(self._count, header):
+                    whole = self._parts.add(header, data)
+                if whole is None:
+                    continue
+                header, data = whole
+            with located(self._count, header):
+                self._check_order(header.nnr_unit_type)
+                try:
+                    unit = parse_unit(data, header, self._context, self._limits)
+                except NnrVideoError as error:
+                    refuse_rest_of_lost(header, error)
+                    raise
+            self._context.note(unit)
+            self._count += 1
+            return unit
+        return NEED_DATA
+
+    def _take(self) -> bytes | None:
+        """The bytes of the next unit, if they are all there."""
+        head = bytes(self._buffer[self._start : self._start + 4])
         try:
             found = parse_unit_size(head)
         except BitstreamError as error:
-            raise error.at(unit=self._place()) from None
+            raise error.at(unit=self._place(self._offset)) from None
         if found is None:
-            return NEED_DATA
-        long_form, size = found
+            return None
+        _, size = found
         if size > self._limits.max_unit_bytes:
-            self._limits.require("max_unit_bytes", size, f"{self._place()} in bytes")
+            self._limits.require("max_unit_bytes", size, f"{self._place(self._offset)} in bytes")
         if len(self._buffer) - self._start < size:
-            return NEED_DATA
-        self._limits.require("max_units", self._count + 1, "NNR units")
+            return None
         data = bytes(self._buffer[self._start : self._start + size])
-        unit_type = head[4 if long_form else 2] >> _UNIT_TYPE_SHIFT
-        with located(self._count, UnitHeader(unit_type, offset=self._offset)):
-            self._check_order(unit_type)
-            unit = parse_unit(data, self._offset, self._context, self._limits)
-        self._context.note(unit)
         self._start += size
         self._offset += size
-        self._count += 1
-        return unit
+        self._taken += 1
+        return data
 
-    def _place(self) -> str:
-        return f"NNC unit {self._count} (at byte {self._offset})"
+    def _place(self, offset: int) -> str:
+        return f"NNC unit {self._count} (at byte {offset})"
 
     def _check_order(self, unit_type: int) -> None:
         if unit_type == UnitType.NNR_STR:
@@ -217,12 +255,21 @@ def parse_units(
 
 
 def write_units(
-    units: Iterable[Unit], *, dimensions: Mapping[str, tuple[int, ...]] | None = None
+    units: Iterable[Unit],
+    *,
+    dimensions: Mapping[str, tuple[int, ...]] | None = None,
+    max_unit_bytes: int | None = None,
 ) -> bytes:
     """A bitstream of ``units``; the inverse of :func:`parse_units`.
 
+    Args:
+        units: In order.
+        dimensions: Shapes by element id that earlier bitstreams of the sequence gave.
+        max_unit_bytes: Data that makes a larger unit is spread over several, for instance so that
+            each fits a packet; None: units that were parsed are spread as they were.
+
     Raises:
-        ValueError: A field does not fit its syntax element.
+        ValueError: A field does not fit its syntax element, or a unit cannot be as small as that.
     """
     context = SyntaxContext.after(dimensions or {})
     parts = []
@@ -230,6 +277,6 @@ def write_units(
         if isinstance(unit, DataUnit) and context.mps is None:
             msg = "a data unit needs a model parameter set before it"
             raise ValueError(msg)
-        parts.append(write_unit(unit, context))
+        parts.append(write_unit(unit, context, max_unit_bytes))
         context.note(unit)
     return b"".join(parts)

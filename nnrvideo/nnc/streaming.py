@@ -102,9 +102,6 @@ def _require_single_pass(unit: DataUnit, context: SyntaxContext) -> None:
     if not unit.is_block and unit.compressed_parameter_types & companions:
         msg = "a weight with companions in units of their own cannot be decoded in one pass"
         raise UnsupportedFeatureError(msg)
-    if unit.header.partial_data_counter is not None:
-        msg = "data spread over several units (partial_data_counter) is not implemented"
-        raise UnsupportedFeatureError(msg)
 
 
 def _in_place(tensor: CodedTensor, qp_density: int) -> Array:

@@ -8,7 +8,12 @@ Spec: ISO/IEC 15938-17, nnr_unit() and the unit headers and payloads.
 from __future__ import annotations
 
 from nnrvideo.bits import BitReader, BitWriter
-from nnrvideo.errors import BitstreamError, LimitExceededError, UnsupportedFeatureError
+from nnrvideo.errors import (
+    BitstreamError,
+    LimitExceededError,
+    TruncatedError,
+    UnsupportedFeatureError,
+)
 from nnrvideo.limits import Limits
 from nnrvideo.nnc import maps
 from nnrvideo.nnc.constants import (
@@ -25,6 +30,7 @@ from nnrvideo.nnc.ndu_syntax import (
     write_data_unit,
     write_topology_elements_ids_list,
 )
+from nnrvideo.nnc.parts import parts_again, split_parts, written_bytes
 from nnrvideo.nnc.units import (
     DataUnit,
     LayerParameterSet,
@@ -72,12 +78,37 @@ def parse_unit_size(data: bytes | bytearray | memoryview) -> tuple[bool, int] | 
     return long_form, size
 
 
-def parse_unit(data: bytes, offset: int, context: SyntaxContext, limits: Limits) -> Unit:
+def parse_unit_header(data: bytes, offset: int) -> UnitHeader:
+    """nnr_unit_size and nnr_unit_header(), without the elements of the type.
+
+    Args:
+        data: Exactly the bytes of the unit, as :func:`parse_unit_size` told.
+        offset: Bytes from the start of the bitstream to the unit.
+
+    Raises:
+        TruncatedError: The unit ends before its partial_data_counter.
+    """
+    long_form = data[0] >= 0x80
+    at = 4 if long_form else 2
+    # nnr_unit_type u(6), independently_decodable_flag, partial_data_counter_present_flag
+    flags = data[at]
+    counter = None
+    if flags & 1:
+        if len(data) == at + 1:
+            raise TruncatedError(
+                "the unit ends before it", element="partial_data_counter", bit=8 * len(data)
+            )
+        counter = data[at + 1]
+    return UnitHeader(flags >> 2, bool(flags & 2), counter, long_form, len(data), offset)
+
+
+def parse_unit(data: bytes, header: UnitHeader, context: SyntaxContext, limits: Limits) -> Unit:
     """nnr_unit(): one whole unit.
 
     Args:
-        data: Exactly the bytes of the unit.
-        offset: Bytes from the start of the bitstream to the unit.
+        data: The bytes of the unit; where it was spread over several, those of the first and then
+            what the others have after their headers.
+        header: Of the unit.
         context: What came before; not changed.
         limits: Bounds on what the unit may ask for.
 
@@ -89,9 +120,9 @@ def parse_unit(data: bytes, offset: int, context: SyntaxContext, limits: Limits)
         UnsupportedFeatureError: Legal but not implemented.
         LimitExceededError: A limit is exceeded.
     """
-    r = BitReader(data)
+    r = BitReader(data, start=8 * header.header_bytes)
     try:
-        unit = _parse_any(r, offset, context, limits)
+        unit = _parse_any(r, header, context, limits)
     except (UnsupportedFeatureError, LimitExceededError) as error:
         error.args = (f"bit {r.position}: {error.args[0]}",)
         raise
@@ -100,8 +131,7 @@ def parse_unit(data: bytes, offset: int, context: SyntaxContext, limits: Limits)
     return unit
 
 
-def _parse_any(r: BitReader, offset: int, context: SyntaxContext, limits: Limits) -> Unit:
-    header = _parse_header(r, offset)
+def _parse_any(r: BitReader, header: UnitHeader, context: SyntaxContext, limits: Limits) -> Unit:
     unit: Unit
     match header.nnr_unit_type:
         case UnitType.NNR_STR:
@@ -123,11 +153,16 @@ def _parse_any(r: BitReader, offset: int, context: SyntaxContext, limits: Limits
     return unit
 
 
-def write_unit(unit: Unit, context: SyntaxContext) -> bytes:
+def write_unit(unit: Unit, context: SyntaxContext, max_bytes: int | None = None) -> bytes:
     """Inverse of :func:`parse_unit`; the size follows from the content.
 
+    Args:
+        unit: The unit.
+        context: What came before; not changed.
+        max_bytes: Spreads a unit that is larger over several; None: spread as it was parsed.
+
     Raises:
-        ValueError: A field does not fit its syntax element.
+        ValueError: A field does not fit its syntax element, or the unit cannot be spread so.
     """
     w = BitWriter()
     match unit:
@@ -147,35 +182,26 @@ def write_unit(unit: Unit, context: SyntaxContext) -> bytes:
             write_data_unit(w, unit, context)
         case OpaqueUnit():
             w.bytes(unit.data)
-    return _write_header(unit.header, w.to_bytes())
-
-
-def _parse_header(r: BitReader, offset: int) -> UnitHeader:
-    long_form = r.flag("nnr_unit_size_flag")
-    size = r.u("nnr_unit_size", 31 if long_form else 15)
-    unit_type = r.u("nnr_unit_type", 6)
-    independent = r.flag("independently_decodable_flag")
-    counter = None
-    if r.flag("partial_data_counter_present_flag"):
-        counter = r.u("partial_data_counter", 8)
-    return UnitHeader(unit_type, independent, counter, long_form, size, offset)
-
-
-def _write_header(header: UnitHeader, content: bytes) -> bytes:
-    rest = BitWriter()
-    rest.u(header.nnr_unit_type, 6)
-    rest.flag(header.independently_decodable_flag)
-    rest.flag(header.partial_data_counter is not None)
-    if header.partial_data_counter is not None:
-        rest.u(header.partial_data_counter, 8)
-    body = rest.to_bytes() + content
-    size = BitWriter()
-    if header.nnr_unit_size_flag or 2 + len(body) > SHORT_UNIT_MAX_BYTES:
-        size.flag(True)  # noqa: FBT003
-        size.u(4 + len(body), 31)
+    body = w.to_bytes()
+    if max_bytes is None:
+        pieces = parts_again(unit.header, body)
     else:
-        size.u(2 + len(body), 16)
-    return size.to_bytes() + body
+        pieces = split_parts(unit.header, body, max_bytes)
+    return b"".join(_write_header(header, piece) for header, piece in pieces)
+
+
+def _write_header(header: UnitHeader, body: bytes) -> bytes:
+    w = BitWriter()
+    size = written_bytes(header, len(body))
+    long_form = header.nnr_unit_size_flag or size > SHORT_UNIT_MAX_BYTES
+    w.flag(long_form)
+    w.u(size, 31 if long_form else 15)
+    w.u(header.nnr_unit_type, 6)
+    w.flag(header.independently_decodable_flag)
+    w.flag(header.partial_data_counter is not None)
+    if header.partial_data_counter is not None:
+        w.u(header.partial_data_counter, 8)
+    return w.to_bytes() + body
 
 
 # --- NNR_STR ------------------------------------------------------------------------------------

@@ -34,9 +34,10 @@ class UnitHeader:
         partial_data_counter: Units that follow with the rest of the same data; absent if None.
         nnr_unit_size_flag: True if the size field has 31 bits.  A writer uses the long form also
             where the short one is too small.
-        nnr_unit_size: Bytes of the whole unit, size field included; 0 in a unit that was built
-            rather than parsed.
+        nnr_unit_size: Bytes of the whole unit, size field included, of all its parts together; 0
+            in a unit that was built rather than parsed.
         offset: Bytes from the start of the bitstream to the unit.
+        parts: Headers of the units over which the data was spread; empty if it was one.
 
     Spec: ISO/IEC 15938-17, nnr_unit(), nnr_unit_header().
     """
@@ -47,6 +48,13 @@ class UnitHeader:
     nnr_unit_size_flag: bool = False
     nnr_unit_size: int = 0
     offset: int = 0
+    parts: tuple[UnitHeader, ...] = ()
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes of the size field and of these elements."""
+        counter = 0 if self.partial_data_counter is None else 1
+        return (4 if self.nnr_unit_size_flag else 2) + 1 + counter
 
     @property
     def type_name(self) -> str:

@@ -2,8 +2,9 @@
 """What a receiver remembers from one bitstream of a sequence to the next.
 
 Second-edition updates are coded against earlier ones: contexts look at the levels sent last
-(TCA), at where earlier updates were non-zero (HDSP), and blocks leave out shapes that the
-receiver knows.  Spec: ISO/IEC 15938-17, incremental coding.
+(TCA), at where earlier updates were non-zero (HDSP), blocks leave out shapes that the
+receiver knows, and the update before predicts the next.
+Spec: ISO/IEC 15938-17, incremental coding.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from nnrvideo.errors import BitstreamError
 from nnrvideo.nnc.constants import ParentNodeIdType
 from nnrvideo.nnc.units import DataUnit, NodeId
 
+Array = npt.NDArray[Any]
 Levels = npt.NDArray[np.int32]
 
 
@@ -31,11 +33,12 @@ class DecoderState:
     as it was.
     """
 
-    __slots__ = ("_history", "_levels", "_nodes", "_payloads", "_shapes")
+    __slots__ = ("_differences", "_history", "_levels", "_nodes", "_payloads", "_shapes")
 
     def __init__(self) -> None:
         self._levels: dict[str, Levels] = {}  # as decoded last, in the tensor's shape
         self._history: dict[str, npt.NDArray[np.uint8]] = {}  # 1 where an update was non-zero
+        self._differences: dict[str, Array] = {}  # as decoded last, in updates alone
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._nodes: dict[str, NodeId] = {}
         self._payloads: dict[str, bytes] = {}  # of the last unit, as parents are named by hash
@@ -68,6 +71,10 @@ class DecoderState:
             return hashlib.sha256(payload).digest()
         return hashlib.sha512(payload).digest()
 
+    def difference(self, name: str) -> Array | None:
+        """What the last update said about a tensor, or ``None`` if none did since its base."""
+        return self._differences.get(name)
+
     def fork(self) -> DecoderState:
         """A copy to work on while a bitstream may still fail.  Arrays are shared, never changed."""
         copy = DecoderState()
@@ -78,6 +85,7 @@ class DecoderState:
         """Becomes equal to ``other``."""
         self._levels = dict(other._levels)
         self._history = dict(other._history)
+        self._differences = dict(other._differences)
         self._shapes = dict(other._shapes)
         self._nodes = dict(other._nodes)
         self._payloads = dict(other._payloads)
@@ -121,7 +129,7 @@ class DecoderState:
             )
 
     def check_node(self, unit: DataUnit) -> None:
-        """Refuses a unit with temporal contexts that does not follow the last one of its tensor.
+        """Refuses a unit that depends on the last one of its tensor and does not follow it.
 
         Raises:
             BitstreamError: Another sender or parameter, or an update before it was lost.
@@ -137,6 +145,24 @@ class DecoderState:
                 f"update {node} does not follow {stored} of {unit.topology_elem_ids[0]!r}",
                 element="put_node_depth",
             )
+
+    def check_prediction(self, unit: DataUnit) -> None:
+        """Refuses a predicted unit that does not follow the last one of its tensor.
+
+        Raises:
+            BitstreamError: It has no node id, or an update before it was lost.
+        """
+        node, name = node_of(unit), unit.topology_elem_ids[0]
+        if node is None:
+            raise BitstreamError(
+                f"the prediction of {name!r} needs node ids", element="node_id_present_flag"
+            )
+        if name not in self._nodes and node.put_node_depth > 1:
+            raise BitstreamError(
+                f"update {node} of {name!r} follows others that were not received",
+                element="put_node_depth",
+            )
+        self.check_node(unit)
 
     def note_unit(self, unit: DataUnit, tensors: Iterable[tuple[str, Levels]]) -> None:
         """Remembers a decoded unit.
@@ -156,8 +182,19 @@ class DecoderState:
             depth = max(1, node.put_node_depth)
             self._nodes[unit.topology_elem_ids[0]] = replace(node, put_node_depth=depth)
 
-    def note_update(self, levels: Mapping[str, Levels]) -> None:
-        """Extends the history maps at the end of a bitstream with parent signalling."""
+    def note_base(self, names: Iterable[str]) -> None:
+        """Forgets the updates of what a bitstream without parent signalling has replaced."""
+        for name in names:
+            self._differences.pop(name, None)
+
+    def note_update(self, levels: Mapping[str, Levels], differences: Mapping[str, Array]) -> None:
+        """Remembers an update at the end of a bitstream with parent signalling.
+
+        Args:
+            levels: Extend the history maps.
+            differences: As returned to the application; predictions for the next update.
+        """
+        self._differences.update(differences)
         for name, array in levels.items():
             non_zero = (array != 0).astype(np.uint8)
             known = self.history(name, array.shape)

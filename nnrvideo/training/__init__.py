@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from nnrvideo.training.evaluate import measure as measure
     from nnrvideo.training.export import to_nnc as to_nnc
     from nnrvideo.training.export import to_onnx as to_onnx
-    from nnrvideo.training.nets import SrNet as SrNet
-    from nnrvideo.training.nets import SrNetShape as SrNetShape
+    from nnrvideo.training.nets import BlockNet as BlockNet
+    from nnrvideo.training.nets import NetShape as NetShape
     from nnrvideo.training.train import Progress as Progress
     from nnrvideo.training.train import Trained as Trained
     from nnrvideo.training.train import TrainSettings as TrainSettings
@@ -34,7 +34,7 @@ _OWNERS = {
     "data": ("Degradation", "PairSet", "PairSettings", "find_clips", "make_pairs"),
     "evaluate": ("Measurement", "measure"),
     "export": ("to_nnc", "to_onnx"),
-    "nets": ("SrNet", "SrNetShape"),
+    "nets": ("BlockNet", "NetShape"),
     "train": ("Progress", "Trained", "TrainSettings"),
 }
 

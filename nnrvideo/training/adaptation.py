@@ -21,7 +21,7 @@ from nnrvideo.model import Received, diff
 from nnrvideo.nnc import EncodeSettings, allocate_qps
 from nnrvideo.training._torch import torch
 from nnrvideo.training.data import PairSet
-from nnrvideo.training.nets import SrNet, run_convolutions, to_arrays
+from nnrvideo.training.nets import BlockNet, run_convolutions, to_arrays
 from nnrvideo.training.steps import PEAK, Sampler, batch_error, scheduled_rate
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -94,7 +94,7 @@ def adapt(
     """Trains a network further on pairs of a clip, under a pull back to where it came from.
 
     Args:
-        base: Tensors that the receiver has, by the names of ``SrNet.weights``.
+        base: Tensors that the receiver has, by the names of ``BlockNet.weights``.
         pairs: Training pairs of the clip.
         settings: How long, and how strong the pull is.
         progress_every: Steps between calls of ``progress``.
@@ -105,11 +105,11 @@ def adapt(
         pairs give the same result.
 
     Raises:
-        ValueError: The base is no ``SrNet``, or there are no usable pairs.
+        ValueError: The base is no ``BlockNet``, or there are no usable pairs.
     """
     settings = settings or AdaptSettings()
     torch.set_num_threads(settings.threads)
-    run = _Run(SrNet.from_weights(base), pairs, settings, progress_every, progress)
+    run = _Run(BlockNet.from_weights(base), pairs, settings, progress_every, progress)
     run.phase(settings.steps, settings.learning_rate, settings.pull)
     if settings.pull:
         run.hold_what_stayed()
@@ -122,7 +122,7 @@ class _Run:
 
     def __init__(
         self,
-        net: SrNet,
+        net: BlockNet,
         pairs: PairSet,
         settings: AdaptSettings,
         progress_every: int,
@@ -134,7 +134,7 @@ class _Run:
             pairs,
             batch=settings.batch,
             patch=settings.patch,
-            overlap=net.shape.overlap,
+            shape=net.shape,
             seed=settings.seed,
         )
         self._every = max(1, progress_every)
@@ -217,7 +217,7 @@ def adaptation_psnr(
     """Luma PSNR of a network on the pictures of pairs, in dB.
 
     Args:
-        tensors: By the names of ``SrNet.weights``.
+        tensors: By the names of ``BlockNet.weights``.
         pairs: Small and large pictures.
         max_pictures: At most so many of them, spread evenly.
 
@@ -225,7 +225,7 @@ def adaptation_psnr(
         PSNR of the mean squared error over all pictures, unrounded outputs clipped to 0 to 255.
     """
     weights = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
-    overlap = SrNet.from_weights(tensors).shape.overlap
+    overlap = BlockNet.from_weights(tensors).shape.overlap
     chosen = sorted(set(np.linspace(0, len(pairs) - 1, max_pictures).astype(int).tolist()))
     error, samples = 0.0, 0
     with torch.no_grad():

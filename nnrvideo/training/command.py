@@ -24,7 +24,7 @@ from nnrvideo.training.adaptation import (
 from nnrvideo.training.data import Degradation, PairSet, PairSettings, find_clips, make_pairs
 from nnrvideo.training.evaluate import markdown, measure
 from nnrvideo.training.export import Enlarger, to_nnc
-from nnrvideo.training.nets import SrNetShape
+from nnrvideo.training.nets import NetShape
 from nnrvideo.training.train import Progress, TrainSettings, train
 
 _DEFAULTS = TrainSettings()
@@ -88,7 +88,7 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
 def _network(options: argparse.Namespace) -> bytes:
     """A network trained from the start."""
     settings = TrainSettings(
-        shape=SrNetShape(**_given(options, "channels", "convolutions")),
+        shape=NetShape(**_given(options, "channels", "convolutions")),
         float_steps=_DEFAULTS.float_steps if options.steps is None else options.steps,
         **_given(options, "quantised_steps", "relative_step", "seed", "threads"),
     )

@@ -10,32 +10,34 @@ import numpy.typing as npt
 
 from nnrvideo.errors import ModelError
 from nnrvideo.model import Network, infer_contract, load_onnx, pack, prepare, unpack
-from nnrvideo.model.srnet import build_sr_network
+from nnrvideo.model.blocknet import build_block_network, out_block_of
 from nnrvideo.nnc import EncodeSettings
 from nnrvideo.runtime import OnnxRuntimeBackend
 from nnrvideo.training.quantised import QuantPlan
 from nnrvideo.training.train import Trained
 
+_NAMES = {2: "enhance_luma", 3: "sr1.5x_luma", 4: "sr2x_luma"}
 
-def to_onnx(tensors: Mapping[str, npt.NDArray[np.float32]], *, name: str = "sr2x_luma") -> bytes:
-    """Builds the ONNX model of an ``SrNet``.
+
+def to_onnx(tensors: Mapping[str, npt.NDArray[np.float32]], *, name: str | None = None) -> bytes:
+    """Builds the ONNX model of a ``BlockNet``.
 
     Args:
         tensors: Exported tensors by name, as ``Trained.tensors``.
-        name: Name of the graph.
+        name: Name of the graph; None for what it does, such as ``sr2x_luma``.
 
     Returns:
         The serialised model.
     """
-    return build_sr_network(tensors, name=name)
+    return build_block_network(tensors, name=name or _NAMES[out_block_of(tensors)])
 
 
-def to_nnc(trained: Trained, *, name: str = "sr2x_luma") -> bytes:
+def to_nnc(trained: Trained, *, name: str | None = None) -> bytes:
     """Codes a trained network with the quantisation that it was trained for.
 
     Args:
         trained: Result of training.
-        name: Name of the graph.
+        name: Name of the graph; None for what it does, such as ``sr2x_luma``.
 
     Returns:
         The NNC bitstream with the graph as its topology.

@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from nnrvideo.training._torch import torch
 from nnrvideo.training.data import PairSet
-from nnrvideo.training.nets import SCALE, interpolate
+from nnrvideo.training.nets import NetShape, interpolate
 
 PEAK: Final = 255.0
 
 
 class Batch(NamedTuple):
-    """Crops as ``(N, 1, window, window)`` and ``(N, 1, 2 * patch, 2 * patch)`` in [0, 1]."""
+    """Crops as ``(N, 1, window, window)`` and ``(N, 1, scale * patch, ...)`` in [0, 1]."""
 
     small: torch.Tensor
     large: torch.Tensor
@@ -35,17 +35,23 @@ class Sampler:
         pairs: Where the crops are taken from.
         batch: Crops in each batch.
         patch: Width and height of a crop without overlap, in samples of the small picture; even.
-        overlap: Samples around the patch on each side.
+        shape: Of the network: what it needs around a patch, and what it makes of it.
         seed: Seed of the crops.
 
     Raises:
-        ValueError: The patch is odd, or no small picture holds a crop.
+        ValueError: The patch is odd, no small picture holds a crop, or the large pictures are not
+            as much larger as the network makes them.
     """
 
-    def __init__(self, pairs: PairSet, *, batch: int, patch: int, overlap: int, seed: int) -> None:
+    def __init__(
+        self, pairs: PairSet, *, batch: int, patch: int, shape: NetShape, seed: int
+    ) -> None:
         self._pairs = pairs
-        self._batch, self._patch, self._margin, self._seed = batch, patch, overlap, seed
-        self._window = patch + 2 * overlap
+        self._batch, self._patch, self._margin, self._seed = batch, patch, shape.overlap, seed
+        self._window = patch + 2 * shape.overlap
+        self._scale = shape.scale
+        # Where the ratio is no whole number only every second sample has a counterpart.
+        self._grid = shape.scale.denominator
         if patch < 2 or patch % 2:
             raise ValueError(f"a patch is even and at least 2, not {patch}")
         self._usable = [
@@ -53,6 +59,13 @@ class Sampler:
         ]
         if not self._usable:
             raise ValueError(f"no small picture holds a crop of {self._window} samples squared")
+        for index in self._usable:
+            low, high = pairs.small[index].shape, pairs.large[pairs.large_index[index]].shape
+            if any(size * self._scale != other for size, other in zip(low, high, strict=True)):
+                raise ValueError(
+                    f"pictures of {low} and {high} are no pair for a network that enlarges by "
+                    f"{self._scale}"
+                )
 
     def batch(self, stream: int, step: int) -> Batch:
         """The crops of a step.
@@ -63,15 +76,17 @@ class Sampler:
         """
         random = np.random.default_rng([self._seed, stream, step])
         small = np.empty((self._batch, 1, self._window, self._window), np.float32)
-        side = SCALE * self._patch
+        side = int(self._scale * self._patch)
         large = np.empty((self._batch, 1, side, side), np.float32)
         for item in range(self._batch):
             pair = self._usable[random.integers(len(self._usable))]
             low = self._pairs.small[pair]
             high = self._pairs.large[self._pairs.large_index[pair]]
-            y = int(random.integers(low.shape[0] - self._window + 1))
-            x = int(random.integers(low.shape[1] - self._window + 1))
-            top, left = SCALE * (y + self._margin), SCALE * (x + self._margin)
+            y, x = (
+                self._grid * int(random.integers((size - self._window) // self._grid + 1))
+                for size in low.shape
+            )
+            top, left = (int(self._scale * (start + self._margin)) for start in (y, x))
             turn = int(random.integers(8))
             small[item, 0] = _turned(low[y : y + self._window, x : x + self._window], turn)
             large[item, 0] = _turned(high[top : top + side, left : left + side], turn)
@@ -98,7 +113,7 @@ def batch_error(
     """Compares what the network made of a batch with what it should be.
 
     Args:
-        output: ``(N, 1, 2 * patch, 2 * patch) float32``.
+        output: ``(N, 1, scale * patch, scale * patch) float32``.
         batch: The crops.
         skip: Interpolation taps.
         overlap: Samples around each patch.

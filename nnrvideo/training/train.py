@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains an ``SrNet`` on pairs: first in float32, then on quantised weights.
+"""Trains a ``BlockNet`` on pairs: first in float32, then on quantised weights.
 
 A run can be interrupted at any time and resumed from its checkpoint, with the same result.
 """
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nnrvideo.training._torch import torch
 from nnrvideo.training.data import PairSet
-from nnrvideo.training.nets import SrNet, SrNetShape, run_convolutions, to_arrays
+from nnrvideo.training.nets import BlockNet, NetShape, run_convolutions, to_arrays
 from nnrvideo.training.quantised import QuantPlan, plan_quantisation, quantise_tensor
 from nnrvideo.training.steps import Sampler, batch_error, scheduled_rate
 
@@ -42,7 +42,7 @@ class TrainSettings:
         threads: Threads that PyTorch may use.
     """
 
-    shape: SrNetShape = field(default_factory=SrNetShape)
+    shape: NetShape = field(default_factory=NetShape)
     float_steps: int = 30000
     quantised_steps: int = 6000
     batch: int = 16
@@ -121,7 +121,7 @@ def train(
         pairs,
         batch=settings.batch,
         patch=settings.patch,
-        overlap=settings.shape.overlap,
+        shape=settings.shape,
         seed=settings.seed,
     )
     run = _Run(sampler, settings, checkpoint, checkpoint_every, progress)
@@ -149,7 +149,7 @@ class _Run:
         progress: Callable[[Progress], None],
     ) -> None:
         self.settings = settings
-        self.net = SrNet(settings.shape)
+        self.net = BlockNet(settings.shape)
         self.plan: QuantPlan | None = None
         self._sampler = sampler
         self._checkpoint = checkpoint

@@ -12,13 +12,16 @@ import os
 import struct
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
-from nnrvideo import NnrVideoError, entropy, nnc
+from nnrvideo import Limits, NnrVideoError, TruncatedError, entropy, nnc
 from nnrvideo.entropy import backend
 from nnrvideo.nnc.constants import UnitType
+from nnrvideo.nnc.context import SyntaxContext
+from nnrvideo.nnc.syntax import parse_unit, parse_unit_header
 
 _SHARED = Path(os.environ.get("NNRVIDEO_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 _VECTORS = _SHARED / "vectors" / "nnc"
@@ -33,6 +36,8 @@ def _index() -> list[str]:
 
 _NAMES = _index()
 _HEADERS_ONLY = [name for name in _NAMES if name.startswith("16_hls")]
+_FRAGMENT = "16_hls/tpl_reflist_partial.nnc"
+"""The first of four parts, whose content happens to be whole; the others are not there."""
 _MALFORMED = [name for name in _NAMES if name.startswith("17_malformed")]
 _STREAMS = [name for name in _NAMES if name not in {*_HEADERS_ONLY, *_MALFORMED}]
 # The steps of a sequence are decoded in order by one receiver, so they make one test.
@@ -179,7 +184,23 @@ def test_local_scales_are_applied(shared):
 def test_units_are_written_as_read(name):
     data = (_VECTORS / name).read_bytes()
     known = _known_dimensions(name)
-    assert nnc.write_units(nnc.parse_units(data, dimensions=known), dimensions=known) == data
+    assert nnc.write_units(_units(name, known), dimensions=known) == data
+
+
+def test_a_fragment_is_not_taken_for_the_whole(shared):
+    with pytest.raises(TruncatedError, match="ends before the last 3 parts"):
+        nnc.parse_units((_VECTORS / _FRAGMENT).read_bytes())
+
+
+def _units(name, known=MappingProxyType({})):
+    """Units of a vector; the parts that it has of data that are spread over several."""
+    data = (_VECTORS / name).read_bytes()
+    if name != _FRAGMENT:
+        return nnc.parse_units(data, dimensions=known)
+    *whole, part = data[:4], data[4:12], data[12:]
+    units = nnc.parse_units(b"".join(whole))
+    header = parse_unit_header(part, 12)
+    return [*units, parse_unit(part, header, SyntaxContext(), Limits())]
 
 
 def _known_dimensions(name: str) -> dict[str, tuple[int, ...]]:
@@ -197,7 +218,7 @@ def _known_dimensions(name: str) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize("name", _HEADERS_ONLY)
 def test_header_elements(name):
     elements = json.loads((_VECTORS / name).with_suffix(".json").read_text())["syntax_elements"]
-    units = nnc.parse_units((_VECTORS / name).read_bytes())
+    units = _units(name)
     found: dict[str, object] = {}
     for unit in units:
         found |= _flatten(unit)

@@ -11,6 +11,7 @@ import av
 import ml_dtypes
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -50,6 +51,12 @@ def save_onnx(path, nodes, weights, channels=1, out_channels=1):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def run_onnx(path, inputs):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: each[None]})[0] for each in inputs])
 
 
 def fails(capsys, code, *arguments):
@@ -111,6 +118,73 @@ def test_pack_and_unpack_keep_the_network(network, tmp_path, capsys):
     assert facts["max_abs_error"] == 0
     assert main(["unpack", str(again), "-o", str(tmp_path / "again.onnx")]) == 0
     assert (tmp_path / "again.onnx").read_bytes() == model.read_bytes()
+
+
+def test_unpack_with_the_weights_beside(network, tmp_path, capsys, monkeypatch):
+    whole, beside, large = (tmp_path / f"{name}.onnx" for name in ("whole", "beside", "large"))
+    assert main(["unpack", str(network), "-o", str(whole)]) == 0
+    assert main(["unpack", str(network), "-o", str(beside), "--external-data"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].split(": ")[1] == told[1].split(": ")[1]
+    assert beside.stat().st_size < 4096 < (tmp_path / "beside.onnx.data").stat().st_size
+    # What reads a model with its weights beside it packs it, too.
+    for path in (whole, beside):
+        assert main(["pack", str(path), "-o", str(path.with_suffix(".nnc")), "--lossless"]) == 0
+    packed = [path.with_suffix(".nnc").read_bytes() for path in (whole, beside)]
+    assert packed[0] == packed[1]
+    again = ["unpack", network, "-o", beside, "--external-data"]
+    assert "exists already" in fails(capsys, Exit.USAGE, *again)
+    npz = ["unpack", network, "-o", tmp_path / "net.npz", "--external-data"]
+    assert "for .onnx" in fails(capsys, Exit.USAGE, *npz)
+    monkeypatch.setattr("nnrvideo.model.topology._PROTOBUF_LIMIT", 1000)
+    assert main(["unpack", str(network), "-o", str(large)]) == 0
+    assert (tmp_path / "large.onnx.data").exists()
+    update = ["unpack", "--base", str(whole.with_suffix(".nnc")), str(network), "-y"]
+    assert main([*update, "-o", str(large)]) == 0
+    assert len(list(tmp_path.iterdir())) == 7
+
+
+def test_pack_folds_batch_normalisation(tmp_path, capsys):
+    random = np.random.default_rng(6)
+    weights = {"w": random.normal(0, 1, (4, 1, 3, 3)), "v": random.normal(0, 1, (1, 4, 1, 1))}
+    weights |= {name: random.uniform(0.5, 2, 4) for name in ("gamma", "beta", "mean", "var")}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["a", "gamma", "beta", "mean", "var"], ["b"]),
+        helper.make_node("Conv", ["b", "v"], ["y"]),
+    ]
+    model, coded = save_onnx(tmp_path / "net.onnx", nodes, weights), tmp_path / "net.nnc"
+    for options, operators in (((), 3), (("--fold-bn",), 2), (("--fold-bn", "--layers", "5,3"), 2)):
+        assert main(["pack", str(model), "-o", str(coded), "-y", *options, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["weight_snr_db"] > 20
+        assert main(["unpack", str(coded), "-o", str(tmp_path / "back.onnx"), "-y", "-q"]) == 0
+        assert len(onnx.load(tmp_path / "back.onnx").graph.node) == operators
+    lossless = ["pack", model, "-o", coded, "-y", "--fold-bn", "--lossless"]
+    assert "--fold-bn" in fails(capsys, Exit.USAGE, *lossless)
+
+
+def test_pack_corrects_on_a_film_and_on_arrays(network, coded, tmp_path, capsys):
+    model, packed = tmp_path / "net.onnx", tmp_path / "net.nnc"
+    assert main(["unpack", str(network), "-o", str(model), "-q"]) == 0
+    inputs = np.random.default_rng(3).random((2, 1, 40, 48), np.float32)
+    np.save(tmp_path / "inputs.npy", inputs)
+    start = ["pack", str(model), "-o", str(packed), "-y", "-q", "--bit-depth", "3"]
+    wanted = run_onnx(model, inputs)
+    errors = []
+    for options in ([], ["--correct", str(coded)], ["--correct", str(tmp_path / "inputs.npy")]):
+        assert main([*start, *options]) == 0
+        assert main(["unpack", str(packed), "-o", str(tmp_path / "back.onnx"), "-y", "-q"]) == 0
+        found = run_onnx(tmp_path / "back.onnx", inputs)
+        errors.append(np.square(found - wanted).mean())
+    assert errors[2] < errors[0]
+    assert len(set(errors)) == 3
+    for options in (["--lossless"], ["--layers", "4,2"], ["--no-blocks"]):
+        assert "--correct" in fails(
+            capsys, Exit.USAGE, *start, "--correct", tmp_path / "inputs.npy", *options
+        )
+    with_npz = ["pack", tmp_path / "none.npz", "-o", packed, "-y", "--correct", coded]
+    np.savez(tmp_path / "none.npz", w=np.ones((2, 2), np.float32))
+    assert "no graph" in fails(capsys, Exit.USAGE, *with_npz)
 
 
 def test_pack_keeps_every_type_lossless(tmp_path, capsys):

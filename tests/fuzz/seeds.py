@@ -18,7 +18,14 @@ from onnx import TensorProto, helper, numpy_helper
 from nnrvideo.carriage import NalFraming, carriage_for
 from nnrvideo.carriage.nal import split_annexb
 from nnrvideo.model import infer_contract, load_onnx, pack, to_nnpfc
-from nnrvideo.nnc import EncodeSettings, TopologyPayload, encode
+from nnrvideo.nnc import (
+    DecoderState,
+    EncodeSettings,
+    TopologyPayload,
+    decode,
+    encode,
+    encode_update,
+)
 from nnrvideo.sei import (
     Nnpfa,
     UserDataRegisteredT35,
@@ -49,13 +56,26 @@ def nnc() -> Iterator[bytes]:
         EncodeSettings(scan_order=1, dependent_quantisation=False, cabac_unary_length_minus1=0),
         EncodeSettings(lossless=True),
         EncodeSettings(search=False, rate_weight=0.1, qp=-20, qp_density=5),
+        EncodeSettings(qp=-20, max_unit_bytes=40),
     ):
         yield encode(tensors, settings)
     yield encode(tensors, topology=TopologyPayload(data=b"graph"))
     yield encode(tensors, topology=TopologyPayload(0, 0, b"text"))
+    yield NEXT.join(predicted(tensors))
     for path in sorted(FROZEN.glob("*.nnc")):
         yield path.read_bytes()
     yield NEXT.join(path.read_bytes() for path in sorted(FROZEN.glob("sequence.*.nnc")))
+
+
+def predicted(tensors) -> Iterator[bytes]:
+    """A base and updates that are residuals of their prediction."""
+    state = DecoderState()
+    data = encode(tensors, EncodeSettings(qp=-20))
+    for number in range(3):
+        yield data
+        decode(data, state=state)
+        moved = {name: value // 2 + number for name, value in tensors.items()}
+        data = encode_update(moved, state, EncodeSettings(qp=-12), predict="always")
 
 
 def networks() -> Iterator[bytes]:

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nnrvideo import (
     BitstreamError,
     LimitExceededError,
+    Limits,
     TruncatedError,
     UnsupportedFeatureError,
     nnc,
@@ -41,6 +44,12 @@ def _single(*fields, **kwargs):
     """A FLOAT unit named "w" without node ids, up to and including dq_flag."""
     name = [("st", "w"), ("u", 0, 1), ("u", 0, 1), ("u", 0, 1)]
     return _ndu(*name, *fields, **kwargs)
+
+
+def _part(counter, content, *, unit_type=5, flag=2):
+    """A unit that says that so many further ones follow with the rest of its data."""
+    size = (4 + len(content)).to_bytes(2, "big")
+    return size + bytes([unit_type << 2 | flag | 1, counter]) + content
 
 
 def _shape(*sizes):
@@ -96,6 +105,26 @@ CASES = {
         bytes.fromhex("00040200") + MPS + _ndu(("st", "w"))[12:],
         BitstreamError,
     ),
+    "part without others": (START + MPS + _part(3, b"x"), TruncatedError),
+    "256 empty parts": (
+        START + MPS + b"".join(_part(255 - n, b"") for n in range(256)),
+        TruncatedError,
+    ),
+    "part that comes twice": (START + MPS + _part(3, b"x") * 2, BitstreamError),
+    "part too far": (START + MPS + _part(3, b"x") + _part(1, b"x"), BitstreamError),
+    "part that goes back": (START + MPS + _part(3, b"x") + _part(9, b"x"), BitstreamError),
+    "part of something else": (
+        START + MPS + _part(3, b"x") + _part(2, b"x", unit_type=3),
+        BitstreamError,
+    ),
+    "parts cut by a unit": (START + MPS + _part(3, b"x") + MPS, BitstreamError),
+    "rest of what was lost": (
+        START + MPS + _part(1, b"\xff" * 9, flag=0) + _part(0, b"x", flag=0),
+        BitstreamError,
+    ),
+    "no byte for the counter": (START + MPS + b"\0\3\x17", TruncatedError),
+    "spread start": (_part(1, b"\1", unit_type=0), UnsupportedFeatureError),
+    "spread LPS": (START + MPS + _part(1, b"\0", unit_type=2), UnsupportedFeatureError),
     "empty codeword": (_single(*_shape(2, 2), ("uek", 0, 1), ("u", 0, 4), pad=b""), BitstreamError),
     "all ones": (
         _single(*_shape(2, 2), ("uek", 0, 1), ("u", 0, 4), pad=b"\xff" * 400),
@@ -132,3 +161,31 @@ def test_a_unit_of_every_type_filled_with_every_byte():
                 nnc.decode(data)
             except (BitstreamError, LimitExceededError, UnsupportedFeatureError):
                 continue
+
+
+def test_parts_do_not_add_up_to_more_than_a_unit_may_have():
+    """Each alone is within the limit of a unit."""
+    limits = Limits(max_unit_bytes=1 << 16)
+    content = bytes((1 << 15) - 100)
+    parts = [_part(255 - number, content) for number in range(256)]
+    with pytest.raises(LimitExceededError, match=r"NNC unit 2 \(NNR_NDU.*parts of a unit in bytes"):
+        nnc.decode(START + MPS + b"".join(parts), limits=limits)
+
+
+def test_predictions_of_nothing():
+    """A prediction flag, and no node, no update before, or not the update before."""
+    update = nnc.encode_update(
+        {"w": np.ones((3, 3), np.float32)}, nnc.DecoderState(), predict="always"
+    )
+    start, mps, data = nnc.parse_units(update)
+    for change, message in (
+        ({"node_id": None, "parent": None}, "the prediction of 'w' needs node ids"),
+        ({"node_id": nnc.NodeId(0, 0, 9)}, "put_node_depth: update .* follows others"),
+    ):
+        stream = nnc.write_units([start, mps, replace(data, **change)])
+        with pytest.raises(BitstreamError, match=rf"NNC unit 2 .*{message}"):
+            nnc.decode(stream)
+    state = nnc.DecoderState()
+    nnc.decode(update, state=state)
+    with pytest.raises(BitstreamError, match="put_node_depth: update .* does not follow"):
+        nnc.decode(update, state=state)

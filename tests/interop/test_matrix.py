@@ -112,14 +112,19 @@ def test_low_rank(nncodec, tmp_path):
 
 
 SEQUENCES = [
-    pytest.param(dq, scan, device, id=f"dq{int(dq)}-scan{scan}-device{device}")
-    for dq, scan, device in itertools.product((True, False), (0, 1), (0, 3))
+    pytest.param(dq, scan, device, predict, id=f"dq{int(dq)}-scan{scan}-device{device}-{predict}")
+    for dq, scan, device, predict in itertools.product(
+        (True, False), (0, 1), (0, 3), ("never", "always")
+    )
 ]
 
 
-@pytest.mark.parametrize(("dq", "scan", "device"), SEQUENCES)
-def test_sequences_of_updates(nncodec, tmp_path, dq, scan, device):
-    """A base and seven updates, the same tensors again and again: TCA and HDSP come into use."""
+@pytest.mark.parametrize(("dq", "scan", "device", "predict"), SEQUENCES)
+def test_sequences_of_updates(nncodec, tmp_path, dq, scan, device, predict):
+    """A base and seven updates, the same tensors again and again: TCA and HDSP come into use.
+
+    Of predicted updates NNCodec returns what was transmitted, and leaves the sum to others.
+    """
     random = np.random.default_rng([dq, scan, device])
     shapes = {"w": (24, 30), "c": (9, 4, 3, 3), "b": (24,)}
     settings = nnc.EncodeSettings(
@@ -140,7 +145,7 @@ def test_sequences_of_updates(nncodec, tmp_path, dq, scan, device):
             if (number + len(name)) % 3
         }
         chosen = replace(settings, preset=("fast", "medium", "slow")[number % 3])
-        streams.append(nnc.encode_update(changes, state, chosen))
+        streams.append(nnc.encode_update(changes, state, chosen, predict=predict))
         decoded = nnc.decode(streams[-1], state=state)
         found.append(decoded.tensors)
         used |= {

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnrvideo import nnc
+from nnrvideo import model, nnc
 
 pytestmark = pytest.mark.interop
 
@@ -136,6 +136,38 @@ def test_binary_topology_is_beyond_nncodec(nncodec, tmp_path):
     (answer,) = nncodec("decode", 1, tmp_path / "0.nnc", tmp_path / "0.npz")
     assert "error" in answer
     assert nnc.decode(stream).topology.data == _GRAPH
+
+
+def test_spread_data_is_beyond_nncodec(nncodec, tmp_path):
+    """Why it is no default."""
+    stream = nnc.encode({"w": np.ones((9, 9), np.float32)}, nnc.EncodeSettings(max_unit_bytes=40))
+    (tmp_path / "0.nnc").write_bytes(stream)
+    (answer,) = nncodec("decode", 1, tmp_path / "0.nnc", tmp_path / "0.npz")
+    assert "error" in answer
+
+
+@pytest.mark.parametrize("network", _MODELS)
+def test_nncodec_reads_short_ids(exchange, shared, network):
+    """They are ids like any other; only what they mean is ours."""
+    loaded = model.load_onnx(shared / "data" / "models" / f"{network}.onnx")
+    settings = nnc.EncodeSettings(qp=-24)
+    exchange([model.pack(loaded, settings, topology="text", ids="short")])
+
+
+def test_nncodec_reads_performance_maps(exchange):
+    facts = {
+        "performance_metric_type": "PSNR",
+        "validation_set_performance": 37.5,
+        "sparsification_performance_map": [
+            {"sparsification_threshold": 0.5, "non_zero_ratio": 0.5, "spm_nn_accuracy": 36.5}
+        ],
+        "pruning_performance_map": [{"pruning_ratio": 0.25, "ppm_nn_accuracy": 35.5}],
+        "decomposition_performance_map": [
+            {"mse_threshold": 0.5, "dpm_nn_accuracy": 36.0, "nn_reduction_ratio": 0.5}
+        ],
+    }
+    parameters = nnc.performance_from_json(facts)
+    exchange([nnc.encode(_generated(), parameters=parameters)])
 
 
 def _initialisers(path: Path) -> dict[str, np.ndarray]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,6 +37,7 @@ choices = st.builds(
     scan_order=st.integers(0, 4),
     node_ids=st.booleans(),
     profile=st.integers(0, 1),
+    max_unit_bytes=st.sampled_from([None, 40, 100, 1400]),
 )
 
 SEEDS = [
@@ -44,10 +47,17 @@ SEEDS = [
             "b": np.array([0.5, -0.25], np.float32),
             "i": np.array([[1, -2], [3, 100]], np.int32),
         },
-        nnc.EncodeSettings(profile=profile, scan_order=scan_order, qp=-8, nonweight_qp=-8),
+        nnc.EncodeSettings(
+            profile=profile, scan_order=scan_order, qp=-8, nonweight_qp=-8, max_unit_bytes=size
+        ),
         topology=nnc.TopologyPayload(storage, 1, b"graph" * 9),
     )
-    for profile, scan_order, storage in ((1, 0, 2), (0, 1, 0), (1, 1, 0))
+    for profile, scan_order, storage, size in (
+        (1, 0, 2, None),
+        (0, 1, 0, None),
+        (1, 1, 0, None),
+        (1, 0, 2, 20),
+    )
 ]
 
 
@@ -80,6 +90,86 @@ def test_lossless_keeps_every_bit(tensors):
     decoded = nnc.decode(nnc.encode(tensors, nnc.EncodeSettings(lossless=True)))
     for name, array in tensors.items():
         assert decoded.tensors[name].tobytes() == array.tobytes()
+
+
+@QUIET
+@given(st.data(), shapes, st.integers(-40, -8), st.sampled_from(["always", "auto"]))
+def test_predicted_updates(data, shape, qp, predict):
+    """As near as asked for after any history, whole again from the bytes, and not by chance."""
+    chosen = nnc.EncodeSettings(qp=qp, nonweight_qp=qp, dependent_quantisation=False, preset="fast")
+    state = nnc.DecoderState()
+    kind = data.draw(st.sampled_from([np.float32, np.int32]))
+    real = st.floats(-100, 100, width=32, allow_subnormal=False)
+    elements = real if kind == np.float32 else st.integers(-(2**30) + 1, 2**30 - 1)
+    array = hnp.arrays(kind, shape, elements=elements)
+    for wanted in data.draw(st.lists(array, min_size=1, max_size=4)):
+        stream = nnc.encode_update({"t": wanted}, state, chosen, predict=predict)
+        found = nnc.decode(stream, state=state)
+        assert nnc.recode(found) == stream
+        values = found.network_tensors().get("t", np.zeros(shape or (1,), kind))
+        error = np.abs(values.astype(np.float64) - np.atleast_1d(wanted)).max(initial=0)
+        bound = 0 if kind == np.int32 else 0.51 * float(step_size(qp, 2)) + 200 * 2.0**-23
+        assert error <= bound
+
+
+singles = st.floats(width=32, allow_nan=False, allow_infinity=False)
+numbers = st.integers(0, 2**32 - 1)
+many = st.lists(singles, max_size=4)
+maps = st.fixed_dictionaries(
+    {},
+    optional={
+        "validation_set_performance": singles,
+        "sparsification_performance_map": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "sparsification_threshold": singles,
+                    "non_zero_ratio": singles,
+                    "spm_nn_accuracy": singles,
+                    "spm_class_bitmask": numbers,
+                    "spm_nn_class_accuracy": many,
+                }
+            ),
+            max_size=3,
+        ),
+        "decomposition_performance_map": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "mse_threshold": singles,
+                    "dpm_nn_accuracy": singles,
+                    "nn_reduction_ratio": singles,
+                    "dpm_nn_class_accuracy": many,
+                }
+            ),
+            max_size=3,
+        ),
+    },
+)
+
+
+@QUIET
+@given(maps)
+def test_performance_maps(facts):
+    parameters = nnc.performance_from_json(facts)
+    stream = nnc.write_units([nnc.StartUnit(), parameters])
+    (_, found) = nnc.parse_units(stream)
+    assert json.loads(json.dumps(nnc.performance_to_json(found))) == facts
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+keys = st.sampled_from(
+    ["performance_metric_type", "pruning_performance_map", "pruning_ratio", "ppm_nn_accuracy", "x"]
+)
+
+
+@QUIET
+@given(st.recursive(plain, lambda each: st.lists(each, max_size=3) | st.dictionaries(keys, each)))
+def test_any_json_is_a_map_or_refused(facts):
+    try:
+        parameters = nnc.performance_from_json(facts)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert nnc.write_units([nnc.StartUnit(), parameters])
 
 
 def _must_be_ours(data: bytes) -> None:

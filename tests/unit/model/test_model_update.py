@@ -73,6 +73,48 @@ def test_a_chain_of_twenty_is_the_same_at_both_ends(base):
     assert same(TensorSet(direct), receiver.tensors)
 
 
+@pytest.mark.parametrize("predict", ["always", "auto"])
+def test_a_predicted_chain_of_twenty_is_the_same_at_both_ends(base, predict):
+    """A network that drifts: the receiver adds up what the sender has, for fewer bytes."""
+    random = np.random.default_rng(3)
+    velocity = {name: random.normal(0, 0.02, value.shape) for name, value in network().items()}
+    sender = receiver = base
+    plain = base
+    wanted = base.tensors
+    fine = nnc.EncodeSettings(qp=-38, preset="fast")
+    sizes = {"plain": 0, predict: 0}
+    for _ in range(20):
+        moved = {}
+        for name, value in wanted.items():
+            speed = 0.98 * velocity[name] + 0.2 * random.normal(0, 0.02, value.shape)
+            velocity[name] = speed
+            change = speed if value.dtype.kind == "f" else np.rint(100 * speed)
+            moved[name] = (value + change).astype(value.dtype)
+        wanted = TensorSet(moved)
+        update = diff(sender, wanted, fine, predict=predict)
+        sender = receive(update, sender)
+        receiver = receive(bytes(update), receiver)
+        assert same(sender.tensors, receiver.tensors)
+        without = diff(plain, wanted, fine)
+        plain = receive(without, plain)
+        sizes["plain"] += len(without)
+        sizes[predict] += len(update)
+        for name, value in wanted.items():
+            np.testing.assert_allclose(
+                sender.tensors[name].astype(float), value.astype(float), atol=0.03
+            )
+    assert sizes[predict] < 0.9 * sizes["plain"]
+
+
+def test_a_lost_update_is_noticed_by_what_it_would_predict(base):
+    one, two = tuned(base.tensors, 1), tuned(base.tensors, 2)
+    first = receive(diff(base, one), base)
+    second = diff(first, two, predict="always", name_base=False)
+    assert same(receive(second, first).tensors, receive(bytes(second), first).tensors)
+    with pytest.raises(BitstreamError, match="does not follow"):
+        receive(second, base)
+
+
 def test_contexts_of_earlier_levels_are_used_where_they_pay(base):
     sender, temporal, history = base, 0, 0
     random = np.random.default_rng(1)
@@ -171,6 +213,23 @@ def test_one_base_serves_many_updates(base):
     receive(two, base)
     assert same(receive(one, base).tensors, first.tensors)
     assert before == {name: value.tobytes() for name, value in base.tensors.items()}
+
+
+def test_an_update_of_any_earlier_node(base):
+    """Siblings go on from the same node; whoever has another one is told so."""
+    first = receive(diff(base, tuned(base.tensors, 1), COARSE), base)
+    second = receive(diff(first, tuned(first.tensors, 2), COARSE), first)
+    sibling = diff(first, tuned(first.tensors, 3), COARSE)
+    assert same(receive(sibling, first).tensors, receive(bytes(sibling), first).tensors)
+    for holder in (base, second):
+        with pytest.raises(BitstreamError, match="the update is for the network|does not follow"):
+            receive(sibling, holder)
+    # Named by hash, a parent is found out without the network's name, too.
+    hashed = diff(first, tuned(first.tensors, 3), COARSE, parent_ids="sha256", name_base=False)
+    receive(hashed, first)
+    for holder in (base, second):
+        with pytest.raises(BitstreamError, match="the parent of 'conv' is another one"):
+            receive(hashed, holder)
 
 
 def test_sparse_updates(base):

@@ -91,3 +91,13 @@ def test_layers_above_factors():
     state = nnc.DecoderState()
     first, second = (nnc.decode(layer, state=state).network_tensors()["w"] for layer in layers)
     np.testing.assert_allclose(first + second, low["w"], atol=0.02)
+
+
+def test_settings_of_single_tensors_hold_in_the_base_layer():
+    exact = np.array([0.1, 0.2, 1e-20], np.float32)
+    weights = np.random.default_rng(0).laplace(0, 0.1, (8, 8)).astype(np.float32)
+    own = {"scale": nnc.EncodeSettings(lossless=True)}
+    base, refinement = nnc.encode_layers({"w": weights, "scale": exact}, (4, 2), per_tensor=own)
+    assert nnc.decode(base).tensors["scale"].tobytes() == exact.tobytes()
+    names = [u.topology_elem_ids for u in nnc.parse_units(refinement)[2:]]
+    assert names == [("w",)]

@@ -179,15 +179,6 @@ def test_tensor_dimension_mapping_is_unsupported():
         nnc.parse_units(nnc.write_units([nnc.StartUnit(), nnc.ModelParameterSet(), unit]))
 
 
-def test_partial_data_is_unsupported_in_decoding_only():
-    header = nnc.UnitHeader(3, False, 3)
-    units = [nnc.StartUnit(), nnc.ModelParameterSet(), nnc.TopologyUnit(header=header)]
-    stream = nnc.write_units(units)
-    assert nnc.parse_units(stream)[2].header.partial_data_counter == 3
-    with pytest.raises(UnsupportedFeatureError, match="partial_data_counter"):
-        nnc.decode(stream)
-
-
 def test_unknown_profile_is_unsupported():
     with pytest.raises(UnsupportedFeatureError, match="general_profile_idc 2"):
         nnc.parse_units(bytes.fromhex("00040202"))

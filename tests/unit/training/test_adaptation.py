@@ -12,9 +12,9 @@ pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 
 from nnrvideo.model import load_onnx, pack, receive
 from nnrvideo.nnc import EncodeSettings
-from nnrvideo.training import AdaptSettings, PairSet, SrNetShape, TrainSettings, adapt, to_onnx
+from nnrvideo.training import AdaptSettings, NetShape, PairSet, TrainSettings, adapt, to_onnx
 from nnrvideo.training.adaptation import AdaptProgress, adaptation_psnr, to_update
-from nnrvideo.training.nets import SrNet, to_arrays
+from nnrvideo.training.nets import BlockNet, to_arrays
 from nnrvideo.training.train import train
 
 QUICK = AdaptSettings(steps=40, refine_steps=20, batch=4, patch=16, pull=0.02, seed=3)
@@ -25,7 +25,7 @@ Arrays = dict[str, np.ndarray]
 @pytest.fixture(scope="module")
 def base(pairs: PairSet) -> Arrays:
     settings = TrainSettings(
-        shape=SrNetShape(channels=8, convolutions=3),
+        shape=NetShape(channels=8, convolutions=3),
         float_steps=10,
         quantised_steps=0,
         batch=4,
@@ -43,15 +43,15 @@ def moved(base: Arrays, adapted: Arrays) -> float:
 
 
 def test_exported_tensors_make_the_same_network_again(base: Arrays) -> None:
-    again = to_arrays(SrNet.from_weights(base).weights())
+    again = to_arrays(BlockNet.from_weights(base).weights())
     assert again.keys() == base.keys()
     for name, value in base.items():
         np.testing.assert_allclose(again[name], value, rtol=1e-6, atol=1e-7)
 
 
 def test_other_tensors_are_refused() -> None:
-    with pytest.raises(ValueError, match="2x luma network"):
-        SrNet.from_weights({"w": np.zeros((2, 2), np.float32)})
+    with pytest.raises(ValueError, match="block network"):
+        BlockNet.from_weights({"w": np.zeros((2, 2), np.float32)})
 
 
 def test_a_pull_leaves_most_weights_where_they_were(base: Arrays, pairs: PairSet) -> None:

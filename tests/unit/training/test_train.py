@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 
-from nnrvideo.training import PairSet, Progress, SrNetShape, Trained, TrainSettings
+from nnrvideo.training import NetShape, PairSet, Progress, Trained, TrainSettings
 from nnrvideo.training.train import train
 
 TINY = TrainSettings(
-    shape=SrNetShape(channels=8, convolutions=3),
+    shape=NetShape(channels=8, convolutions=3),
     float_steps=60,
     quantised_steps=10,
     batch=4,
