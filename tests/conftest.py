@@ -92,6 +92,7 @@ def make_clip() -> Callable[..., Path]:
                 "libx264": {"g": str(gop), "bf": "2", "preset": "ultrafast", "sc_threshold": "0"},
                 "libx265": {"preset": "ultrafast", "x265-params": x265},
                 # Hidden pictures, shown later or never: what other codecs have B pictures for.
+                "libvpx": {"g": str(gop), "cpu-used": "5"},
                 "libvpx-vp9": {"g": str(gop), "cpu-used": "5", "lag-in-frames": "16"},
                 "libsvtav1": {"g": str(gop), "preset": "10", "svtav1-params": "lookahead=16"},
             }
