@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from nnrvideo.authoring import embed, extract, probe, save_networks, strip
+from nnrvideo.carriage import carriage_for
 from nnrvideo.container import VideoWriter, open_media, remux
 from nnrvideo.errors import CarriageError, ContainerError, NnrVideoError
-from nnrvideo.sei import Nnpfc
+from nnrvideo.sei import Nnpfc, message_of
 
 # The worst payload for both size coding and emulation prevention.
 _PATTERN = b"\0\0\0\0\0\1\0\0\2\0\0\3\0\0\0\1\xff\xff"
@@ -264,6 +265,39 @@ def test_hvc1_label_survives(make_clip, tmp_path):
     for name in ("hvc1.mp4", "net.mp4"):
         with av.open(str(tmp_path / name)) as source:
             assert source.streams.video[0].codec_context.codec_tag == "hvc1"
+
+
+@pytest.mark.parametrize(("codec", "arrays_at"), [("hevc", 22), ("vvc", 16)])
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "mp4", "raw"])
+def test_networks_of_the_configuration_record_travel_on(
+    clip_of, tmp_path, codec, arrays_at, suffix
+):
+    """Byte streams have no record: there the network comes in band at every key frame."""
+    clip = clip_of(tmp_path / "clip.mp4", codec)
+    raw = carriage_for(codec).insert(
+        {"hevc": b"\0\0\0\1\x26\1\xaf", "vvc": b"\0\0\0\1\0\x39\xc4"}[codec], [message_of(base())]
+    )
+    unit = raw[4:].split(b"\0\0\0\1")[0]
+
+    def edit(record: bytes) -> bytes:
+        array = bytes([{"hevc": 0x27, "vvc": 0x17}[codec]]) + b"\0\1"
+        array += len(unit).to_bytes(2, "big") + unit
+        head, count = record[:arrays_at], record[arrays_at]
+        return head + bytes([count + 1]) + record[arrays_at + 1 :] + array
+
+    remux(clip, tmp_path / "net.mp4", edit_configuration=edit)
+    target = (
+        tmp_path / f"copy.{ {'hevc': 'h265', 'vvc': '266'}[codec] if suffix == 'raw' else suffix }"
+    )
+    remux(tmp_path / "net.mp4", target)
+    (found,) = extract(target)
+    assert found.payload == SMALL
+    assert len(found.pts) == (4 if codec == "hevc" else 2)
+    stripped = strip(target, tmp_path / f"bare{target.suffix}")
+    assert stripped.messages >= 1
+    assert extract(tmp_path / f"bare{target.suffix}") == []
+    strip(tmp_path / "net.mp4", tmp_path / f"away{target.suffix}")
+    assert extract(tmp_path / f"away{target.suffix}") == []
 
 
 def test_embedding_again_replaces(make_clip, tmp_path):
