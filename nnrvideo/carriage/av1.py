@@ -20,7 +20,8 @@ from nnrvideo.bits.leb128 import read_leb128, write_leb128
 from nnrvideo.carriage.base import FILTER_PAYLOAD_TYPES, register
 from nnrvideo.carriage.envelope import is_sealed, seal, unseal
 from nnrvideo.carriage.obu import ObuSpan, split_obus, write_obu
-from nnrvideo.errors import BitstreamError, NnrVideoError, TruncatedError
+from nnrvideo.carriage.places import Place, PlacedCarriage
+from nnrvideo.errors import BitstreamError, TruncatedError
 from nnrvideo.limits import Limits
 from nnrvideo.sei.message import SeiMessage
 
@@ -30,8 +31,8 @@ _METADATA = 5
 _FRAME = 6
 
 _METADATA_TYPE_ITUT_T35 = 4
-# Nobody has assigned us a T.35 code.  This extension country code is assigned to nobody either,
-# and the UUID behind it excludes mistakes.
+# Nobody has assigned us a T.35 code: an extended country code that no known metadata uses, and the
+# UUID behind it, which alone decides.
 _COUNTRY = b"\xff\x01"
 _TRAILING_BITS = 0x80
 
@@ -52,7 +53,7 @@ class _Frame:
 
 
 @final
-class Av1Carriage:
+class Av1Carriage(PlacedCarriage):
     """Messages in T.35 metadata OBUs.
 
     Args:
@@ -67,10 +68,9 @@ class Av1Carriage:
     """
 
     codec_name = "av1"
-    in_band = True
 
     def __init__(self, extradata: bytes, limits: Limits) -> None:
-        self._limits = limits
+        super().__init__(limits)
         fixed = _AV1C_FIXED_BYTES if extradata[:1] == bytes([_AV1C_MARKER]) else 0
         if len(extradata) < fixed:
             raise TruncatedError(f"av1C of {len(extradata)} bytes", unit="av1C")
@@ -79,26 +79,6 @@ class Av1Carriage:
             self._configured = self._sequence_header(self._configuration)
         except BitstreamError as error:
             raise error.at(unit="av1C") from error
-
-    def messages(self, au: bytes) -> list[SeiMessage]:
-        """All messages of all our metadata OBUs of a temporal unit, in order.
-
-        Raises:
-            BitstreamError: The temporal unit cannot be split, or none of our OBUs can be read
-                although there are some.
-            LimitExceededError: A message or their number is over the limits.
-        """
-        found: list[SeiMessage] = []
-        failure: NnrVideoError | None = None
-        for span, body in self._ours(au):
-            try:
-                found += self._parse(body)
-            except BitstreamError as error:
-                failure = error.at(unit=f"metadata OBU at byte {span.begin}")
-        self._limits.require("max_messages", len(found), "messages in a temporal unit")
-        if failure is not None and not found:
-            raise failure
-        return found
 
     def insert(self, au: bytes, messages: Iterable[SeiMessage]) -> bytes:
         """Adds messages immediately before the frame that is shown.
@@ -117,30 +97,6 @@ class Av1Carriage:
             raise BitstreamError("the temporal unit contains no frame")
         place = next((frame for frame in frames if frame.shown), frames[0]).span.begin
         return au[:place] + b"".join(_obu([message]) for message in messages) + au[place:]
-
-    def strip(self, au: bytes, payload_types: frozenset[int] = FILTER_PAYLOAD_TYPES) -> bytes:
-        """The temporal unit without messages of these types; all else byte for byte.
-
-        Other messages of the same OBU stay; OBUs of ours that cannot be read are left alone.
-
-        Raises:
-            BitstreamError: The temporal unit cannot be split.
-        """
-        pieces = []
-        kept_until = 0
-        for span, body in self._ours(au):
-            try:
-                messages = self._parse(body)
-            except NnrVideoError:
-                continue
-            remaining = [m for m in messages if m.payload_type not in payload_types]
-            if len(remaining) == len(messages):
-                continue
-            pieces.append(au[kept_until : span.begin])
-            if remaining:
-                pieces.append(_obu(remaining))
-            kept_until = span.end
-        return b"".join(pieces) + au[kept_until:] if pieces else au
 
     def is_clvs_start(self, au: bytes, *, first: bool = False) -> bool:
         """A key frame that is shown at once; where decoding begins, any key frame."""
@@ -165,8 +121,8 @@ class Av1Carriage:
         """The configuration record without messages of some types."""
         return self._record + self.strip(self._configuration, payload_types)
 
-    def _ours(self, au: bytes) -> Iterator[tuple[ObuSpan, bytes]]:
-        """Our metadata OBUs with what they hold behind the T.35 country code."""
+    def _places(self, au: bytes) -> Iterator[Place]:
+        """Our metadata OBUs; their body is what follows the T.35 country code."""
         for span in split_obus(au):
             if span.obu_type != _METADATA:
                 continue
@@ -179,7 +135,7 @@ class Av1Carriage:
                 continue
             body = payload[position + len(_COUNTRY) :]
             if is_sealed(body):
-                yield span, body
+                yield Place(span.begin, span.end, "metadata OBU", body)
 
     def _parse(self, body: bytes) -> list[SeiMessage]:
         # Zeros behind the trailing bits pad the OBU.
@@ -187,6 +143,10 @@ class Av1Carriage:
         if body[end] != _TRAILING_BITS:
             raise BitstreamError("no trailing bits", element="trailing_bits")
         return unseal(body[:end], self._limits)
+
+    def _rebuilt(self, place: Place, messages: list[SeiMessage]) -> bytes:
+        del place
+        return _obu(messages)
 
     def _frames(self, au: bytes) -> list[_Frame]:
         """Frames of a temporal unit in decoding order; those without a byte are left out."""

@@ -32,6 +32,7 @@ class HevcCarriage(RecordedNalCarriage):
 
     codec_name = "hevc"
     header_size = 2
+    end_types = frozenset({_END_OF_SEQUENCE, _END_OF_BITSTREAM})
     record_name = "hvcC"
 
     def is_clvs_start(self, au: bytes, *, first: bool = False) -> bool:
@@ -43,13 +44,6 @@ class HevcCarriage(RecordedNalCarriage):
         """An IRAP picture: BLA, IDR or CRA."""
         kind = self._picture_type(au)
         return kind in _BLA_AND_IDR or kind == _CRA
-
-    def ends_sequence(self, au: bytes) -> bool:
-        """End of sequence or end of bitstream NAL unit."""
-        return any(
-            self._type(au, span) in (_END_OF_SEQUENCE, _END_OF_BITSTREAM)
-            for span in self._framing.split(au)
-        )
 
     def _picture_type(self, au: bytes) -> int:
         """nal_unit_type of the first coded slice of the base layer, or -1."""

@@ -37,6 +37,7 @@ class VvcCarriage(RecordedNalCarriage):
 
     codec_name = "vvc"
     header_size = 2
+    end_types = frozenset({_END_OF_SEQUENCE, _END_OF_BITSTREAM})
     record_name = "vvcC"
     single_unit_types = frozenset({_OPI, _DCI})
 
@@ -52,13 +53,6 @@ class VvcCarriage(RecordedNalCarriage):
         """An IRAP picture, or one where gradual decoding refresh begins."""
         kind = self._picture_type(au)
         return kind in _IDR or kind in (_CRA, _GDR)
-
-    def ends_sequence(self, au: bytes) -> bool:
-        """End of sequence or end of bitstream NAL unit."""
-        return any(
-            self._type(au, span) in (_END_OF_SEQUENCE, _END_OF_BITSTREAM)
-            for span in self._framing.split(au)
-        )
 
     def next_begins(self, data: bytes) -> int:
         """Where the next access unit begins in bytes that were taken for one.
