@@ -21,7 +21,7 @@ from nnrvideo.model import diff, infer_contract, load_onnx, pack, receive, to_nn
 from nnrvideo.nnc import EncodeSettings, encode, split_layers
 from nnrvideo.player import enhanced_pictures
 from nnrvideo.runtime import Upscaler, resize_picture
-from nnrvideo.sei import Nnpfc, parse_records
+from nnrvideo.sei import FilterState, Nnpfc, parse_records
 from nnrvideo.tensors import TensorSet
 
 LOSSLESS = EncodeSettings(lossless=True)
@@ -243,3 +243,33 @@ def test_pictures_and_messages_meet_whatever_the_threads(
                 active.add(item.pts)
     assert len(shown) == FRAMES
     assert sorted(shown[pts] for pts in active) == list(range(5, 31))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("codec", [*MADE, *(codec for codec in CODECS if codec not in MADE)])
+def test_joining_in_the_middle(make_clip, number_of, tmp_path, codec, suffix):
+    """A seek finds base, update and activation again, without anything before."""
+    film = tmp_path / "clip.mkv"
+    if codec in MADE:
+        remux(MADE[codec], film)
+    else:
+        make_clip(film, codec=codec, frames=FRAMES, gop=GOP, numbers=True)
+    if (codec, suffix) == ("libvpx", "mp4"):
+        suffix = "webm"  # MP4 holds no VP8
+    with open_media(film) as media:
+        times = sorted(unit.time for unit in media.access_units())
+    net = tmp_path / f"net.{suffix}"
+    embed(film, net, base(40), updates={times[9]: update(80), times[37]: update(120)})
+    state = FilterState()
+    seen = []
+
+    def hear(item) -> None:
+        state.access_unit(item.pts, parse_records(item.records), item.clvs_start)
+
+    with open_media(net) as media:
+        start = sorted(unit.time for unit in media.access_units())[34]
+        for item in media.pictures(hear, start=start):
+            (active,) = state.active(item.pts)
+            assert not active.activation.nnpfa_target_base_flag
+            seen.append((number_of(item.picture.planes[0]), active.update))
+    assert seen == [(n, update(80) if n < 37 else update(120)) for n in range(34, FRAMES)]
