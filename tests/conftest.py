@@ -40,6 +40,13 @@ def pytest_report_header() -> str:
     return f"nnrvideo: {BACKEND} backend, shared data: {shared_dir() or 'absent'}"
 
 
+def _numbered(index: int, width: int, height: int) -> np.ndarray:
+    """Luma that shows a number below 256: eight bars, dark for 0 and bright for 1."""
+    bits = np.array([index >> bit & 1 for bit in range(8)])
+    row = np.where(bits[np.arange(width) * 8 // width], 200, 50)
+    return np.broadcast_to(row, (height, width))
+
+
 def _test_picture(index: int, width: int, height: int, depth: int) -> list[np.ndarray]:
     """Moving gradients with a little noise: motion for B pictures, detail for every block."""
     noise = np.random.default_rng(index).integers(0, 12, (height, width))
@@ -70,10 +77,12 @@ def make_clip() -> Callable[..., Path]:
         subtitles: str | None = None,  # codec name
         chapters: bool = False,
         attachment: bytes | None = None,
+        numbers: bool = False,  # pictures show their numbers
         muxer_options: dict[str, str] | None = None,
     ) -> Path:
         import av
 
+        os.environ.setdefault("SVT_LOG", "1")  # errors only
         with av.open(str(path), "w", options=muxer_options or {}) as sink:
             video = sink.add_stream(codec, rate=rate)
             video.width, video.height, video.pix_fmt = *size, pix_fmt
@@ -82,6 +91,10 @@ def make_clip() -> Callable[..., Path]:
             defaults = {
                 "libx264": {"g": str(gop), "bf": "2", "preset": "ultrafast", "sc_threshold": "0"},
                 "libx265": {"preset": "ultrafast", "x265-params": x265},
+                # Hidden pictures, shown later or never: what other codecs have B pictures for.
+                "libvpx": {"g": str(gop), "cpu-used": "5"},
+                "libvpx-vp9": {"g": str(gop), "cpu-used": "5", "lag-in-frames": "16"},
+                "libsvtav1": {"g": str(gop), "preset": "10", "svtav1-params": "lookahead=16"},
             }
             video.codec_context.options = {**defaults.get(codec, {}), **(options or {})}
             sink.metadata["title"] = "Test clip"
@@ -113,6 +126,8 @@ def make_clip() -> Callable[..., Path]:
             for index in range(frames):
                 frame = av.VideoFrame(*size, pix_fmt)
                 planes = _test_picture(index, *size, depth)
+                if numbers:
+                    planes = [_numbered(index, *size).astype(planes[0].dtype), *planes[1:]]
                 for plane, samples in zip(frame.planes, planes, strict=False):
                     step_y, step_x = size[1] // plane.height, size[0] // plane.width
                     view = np.frombuffer(plane, samples.dtype)
@@ -148,6 +163,18 @@ def make_clip() -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def number_of() -> Callable[[np.ndarray], int]:
+    """Function that reads the number off the luma of a picture, whatever coding has done to it."""
+
+    def read(luma: np.ndarray) -> int:
+        middle = luma[luma.shape[0] // 2]
+        bars = (np.arange(8) * 2 + 1) * luma.shape[1] // 16
+        return sum(int(middle[bar] > 125) << bit for bit, bar in enumerate(bars))
+
+    return read
 
 
 @pytest.fixture(scope="session")

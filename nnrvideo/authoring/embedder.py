@@ -11,7 +11,14 @@ from typing import final
 
 from nnrvideo.authoring.schedule import FilterPlan, Positions, UnitTiming, schedule
 from nnrvideo.carriage import CodecCarriage
-from nnrvideo.container import AccessUnit, DroppedStream, MediaReader, open_media, remux
+from nnrvideo.container import (
+    AccessUnit,
+    DroppedStream,
+    MediaReader,
+    open_media,
+    remux,
+    unit_messages,
+)
 from nnrvideo.errors import CarriageError, ContainerError
 from nnrvideo.limits import Limits
 from nnrvideo.model import check_against_nnpfc, infer_contract, measure, to_nnpfc, unpack
@@ -100,7 +107,7 @@ def embed(
     """Copies a film and puts networks into it.
 
     Args:
-        src: Film in AVC or HEVC.
+        src: Film in AVC, HEVC, VVC, AV1, VP8 or VP9.
         dst: Target; its suffix chooses the container.
         network: NNC bitstream with topology, or a ready base message; several for several
             filters, each with its own id.
@@ -155,10 +162,14 @@ def embed(
         data = unit.data if keep_existing else carriage.strip(unit.data)
         return carriage.insert(data, messages.get(unit.index, ()))
 
+    def beside(unit: AccessUnit) -> bytes:
+        return (unit.records if keep_existing else b"") + pack_records(messages.get(unit.index, ()))
+
     report = remux(
         src,
         dst,
-        edit,
+        edit if carriage.in_band else None,
+        beside=None if carriage.in_band else beside,
         edit_configuration=None if keep_existing else lambda _: carriage.strip_configuration(),
         overwrite=overwrite,
         fragmented=fragmented,
@@ -267,7 +278,7 @@ def _scan(
 
 
 def _refuse_taken(carriage: CodecCarriage, unit: AccessUnit, ids: frozenset[int]) -> None:
-    for message in carriage.messages(unit.data):
+    for message in unit_messages(carriage, unit):
         if message.payload_type == NNPFC_PAYLOAD_TYPE:
             found = parse_nnpfc(message.payload).nnpfc_id
             if found in ids:

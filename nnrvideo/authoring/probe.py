@@ -12,7 +12,14 @@ from typing import Any, final
 
 from nnrvideo.authoring.extract import network_hash
 from nnrvideo.carriage import FILTER_PAYLOAD_TYPES
-from nnrvideo.container import MediaReader, SideDataCollector, StreamInfo, VideoInfo, open_media
+from nnrvideo.container import (
+    MediaReader,
+    SideDataCollector,
+    StreamInfo,
+    VideoInfo,
+    open_media,
+    unit_messages,
+)
 from nnrvideo.errors import CarriageError, NnrVideoError
 from nnrvideo.limits import Limits
 from nnrvideo.model import unpack
@@ -163,23 +170,24 @@ class _Probe:
         collector = None
         try:
             carriage = self._media.carriage()
-            collector = SideDataCollector(carriage)
+            collector = SideDataCollector(carriage, self._limits)
+            carriage.configuration_messages()  # the collector plays on without them
         except CarriageError as error:
             self._complain(str(error))
         except NnrVideoError as error:
             self._complain(f"decoder configuration record: {error}")
         for unit in self._media.access_units():
             self._access_units += 1
-            self._total_bytes += len(unit.data)
+            self._total_bytes += len(unit.data) + len(unit.records)
             if collector is None:
                 continue
             try:
-                in_band = carriage.messages(unit.data)
+                messages = unit_messages(carriage, unit, self._limits)
             except NnrVideoError as error:
                 self._complain(f"access unit {unit.index}: {error}")
-                in_band = []
+                messages = []
             self._network_bytes += len(
-                pack_records(m for m in in_band if m.payload_type in FILTER_PAYLOAD_TYPES)
+                pack_records(m for m in messages if m.payload_type in FILTER_PAYLOAD_TYPES)
             )
             item = collector.collect(unit)
             if item is not None:

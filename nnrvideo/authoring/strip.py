@@ -10,7 +10,9 @@ from typing import final
 
 from nnrvideo.carriage import FILTER_PAYLOAD_TYPES
 from nnrvideo.container import AccessUnit, DroppedStream, open_media, remux
+from nnrvideo.errors import NnrVideoError
 from nnrvideo.limits import Limits
+from nnrvideo.sei import parse_records
 
 Progress = Callable[[int, int | None], None]
 
@@ -66,6 +68,7 @@ def strip(
         if data != unit.data:
             before, after = carriage.messages(unit.data), carriage.messages(data)
             removed += len(before) - len(after)
+        removed += _count(unit.records)
         return data
 
     report = remux(
@@ -73,6 +76,7 @@ def strip(
         dst,
         edit,
         edit_configuration=lambda _: carriage.strip_configuration(),
+        keep_beside=False,
         overwrite=overwrite,
         fragmented=fragmented,
         options=options,
@@ -81,3 +85,11 @@ def strip(
     return StripReport(
         report.access_units, report.edited, removed, -report.bytes_added, report.dropped
     )
+
+
+def _count(records: bytes) -> int:
+    """Messages beside an access unit; what cannot be read goes without being counted."""
+    try:
+        return len(parse_records(records))
+    except NnrVideoError:
+        return 0

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import final
 
 from nnrvideo.authoring.embedder import EmbedReport, embed
-from nnrvideo.container import VideoWriter, open_media
+from nnrvideo.carriage import carriage_for
+from nnrvideo.container import VideoWriter, coding_format, open_media
 from nnrvideo.errors import ModelError
 from nnrvideo.model import IoContract
 from nnrvideo.picture import Picture, PictureFormat
@@ -158,10 +159,10 @@ def encode(
 
     Args:
         source: Any video that libavformat reads; audio, subtitles, chapters and tags are copied.
-        target: MP4, Matroska, MPEG-TS or raw stream.
+        target: MP4, Matroska, WebM, MPEG-TS or raw stream.
         network: NNC bitstream.
         contract: What that network reads and writes.
-        codec: Encoder, ``libx264`` or ``libx265``.
+        codec: Encoder, for instance ``libx264``, ``libx265`` or ``libsvtav1``.
         options: ffmpeg's encoder options by name.
         overwrite: Whether an existing target may be replaced.
         duration: Stop after so many seconds.
@@ -175,6 +176,7 @@ def encode(
         CarriageError: The codec has no place for a network.
         ModelError: The network reduces the pictures.
     """
+    carriage_for(coding_format(codec))  # refuses before the work rather than after it
     with tempfile.TemporaryDirectory(prefix=".nnrvideo-", dir=target.parent) as folder:
         middle = Path(folder) / f"coded{target.suffix}"
         reduced = encode_reduced(

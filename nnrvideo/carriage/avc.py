@@ -30,6 +30,7 @@ class AvcCarriage(NalCarriage):
 
     codec_name = "h264"
     header_size = 1
+    end_types = frozenset({_END_OF_SEQUENCE, _END_OF_STREAM})
 
     def is_clvs_start(self, au: bytes, *, first: bool = False) -> bool:
         """An IDR picture starts a coded video sequence.
@@ -47,13 +48,6 @@ class AvcCarriage(NalCarriage):
             return any(m.payload_type == _RECOVERY_POINT for m in self.messages(au))
         except NnrVideoError:
             return False
-
-    def ends_sequence(self, au: bytes) -> bool:
-        """End of sequence or end of stream NAL unit."""
-        return any(
-            self._type(au, span) in (_END_OF_SEQUENCE, _END_OF_STREAM)
-            for span in self._framing.split(au)
-        )
 
     def _has_idr(self, au: bytes) -> bool:
         return any(self._type(au, span) == _SLICE_IDR for span in self._framing.split(au))

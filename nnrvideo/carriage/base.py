@@ -14,7 +14,10 @@ from typing import Protocol
 from nnrvideo.errors import CarriageError
 from nnrvideo.limits import Limits
 from nnrvideo.sei.message import SeiMessage
+from nnrvideo.sei.nnpfa import NNPFA_PAYLOAD_TYPE
+from nnrvideo.sei.nnpfc import NNPFC_PAYLOAD_TYPE
 
+FILTER_PAYLOAD_TYPES = frozenset({NNPFC_PAYLOAD_TYPE, NNPFA_PAYLOAD_TYPE})
 ENTRY_POINT_GROUP = "nnrvideo.carriage"
 
 
@@ -29,8 +32,12 @@ class CodecCarriage(Protocol):
     def codec_name(self) -> str:
         """Libavcodec's name of the coding format."""
 
+    @property
+    def in_band(self) -> bool:
+        """Whether access units carry messages; else a track beside them must."""
+
     def messages(self, au: bytes) -> list[SeiMessage]:
-        """All messages of all SEI NAL units of an access unit, in order."""
+        """All messages of an access unit, in order."""
 
     def insert(self, au: bytes, messages: Iterable[SeiMessage]) -> bytes:
         """The access unit with messages added immediately before its first coded slice."""
@@ -61,9 +68,6 @@ class CodecCarriage(Protocol):
 
 Factory = Callable[[bytes, Limits], CodecCarriage]
 _registry: dict[str, Factory] = {}
-
-# Codecs whose standard has a place, so that the refusal can be honest about whose fault it is.
-_NOT_YET = {"vvc": "VVC", "av1": "AV1"}
 
 
 def register(codec_name: str) -> Callable[[Factory], Factory]:
@@ -108,10 +112,7 @@ def carriage_for(
             break
     if factory is None:
         able = ", ".join(supported_codecs())
-        why = (
-            f"{_NOT_YET[codec_name]} streams are not supported yet"
-            if codec_name in _NOT_YET
-            else f"{codec_name} has no place for a network"
+        raise CarriageError(
+            f"{codec_name} has no place for a network; codecs that can carry one: {able}"
         )
-        raise CarriageError(f"{why}; codecs that can carry one: {able}")
     return factory(extradata, limits or Limits.desktop())

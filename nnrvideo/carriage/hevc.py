@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, final
+from typing import final
 
 from nnrvideo.carriage.base import register
-from nnrvideo.carriage.nal import NalSpan, is_annexb
-from nnrvideo.carriage.nalcarriage import FILTER_PAYLOAD_TYPES, NalCarriage
+from nnrvideo.carriage.nal import NalSpan
+from nnrvideo.carriage.nalrecord import RecordedNalCarriage
 from nnrvideo.errors import TruncatedError
 
 _VCL_TYPES = range(32)
@@ -24,15 +23,8 @@ _HVCC_LENGTH_SIZE = 21
 _HVCC_NUM_ARRAYS = 22
 
 
-class _Array(NamedTuple):
-    """One array of NAL units of hvcC."""
-
-    header: int  # array_completeness, reserved, NAL_unit_type
-    units: list[bytes]
-
-
 @final
-class HevcCarriage(NalCarriage):
+class HevcCarriage(RecordedNalCarriage):
     """SEI in H.265 streams.
 
     Spec: Rec. ITU-T H.265 (07/2024) clauses 7.3.1.2, 7.4.2.4.4; ISO/IEC 14496-15 clause 8.3.3.1.
@@ -40,6 +32,8 @@ class HevcCarriage(NalCarriage):
 
     codec_name = "hevc"
     header_size = 2
+    end_types = frozenset({_END_OF_SEQUENCE, _END_OF_BITSTREAM})
+    record_name = "hvcC"
 
     def is_clvs_start(self, au: bytes, *, first: bool = False) -> bool:
         """IDR and BLA pictures, and a CRA picture where decoding begins (NoRaslOutputFlag 1)."""
@@ -51,36 +45,6 @@ class HevcCarriage(NalCarriage):
         kind = self._picture_type(au)
         return kind in _BLA_AND_IDR or kind == _CRA
 
-    def ends_sequence(self, au: bytes) -> bool:
-        """End of sequence or end of bitstream NAL unit."""
-        return any(
-            self._type(au, span) in (_END_OF_SEQUENCE, _END_OF_BITSTREAM)
-            for span in self._framing.split(au)
-        )
-
-    def strip_configuration(self, payload_types: frozenset[int] = FILTER_PAYLOAD_TYPES) -> bytes:
-        """HvcC without messages of some types; an array that becomes empty goes."""
-        if is_annexb(self._extradata):
-            return super().strip_configuration(payload_types)
-        view = self._annexb_view()
-        arrays = []
-        for array in self._arrays():
-            units = []
-            for unit in array.units:
-                left = view.strip(b"\x00\x00\x00\x01" + unit, payload_types)[4:]
-                if left:
-                    units.append(left)
-            if units:
-                arrays.append(_Array(array.header, units))
-        record = bytearray(self._extradata[:_HVCC_NUM_ARRAYS])
-        record.append(len(arrays))
-        for array in arrays:
-            record.append(array.header)
-            record += len(array.units).to_bytes(2, "big")
-            for unit in array.units:
-                record += len(unit).to_bytes(2, "big") + unit
-        return bytes(record)
-
     def _picture_type(self, au: bytes) -> int:
         """nal_unit_type of the first coded slice of the base layer, or -1."""
         for span in self._framing.split(au):
@@ -88,51 +52,19 @@ class HevcCarriage(NalCarriage):
                 return self._type(au, span)
         return -1
 
-    def _configuration_units(self) -> Iterator[bytes]:
-        if is_annexb(self._extradata):
-            yield from super()._configuration_units()
-            return
-        for array in self._arrays():
-            yield from array.units
-
-    def _arrays(self) -> list[_Array]:
-        """NAL unit arrays of hvcC.
-
-        Raises:
-            TruncatedError: The record ends inside one.
-        """
-        record = self._extradata
-        if len(record) < _HVCC_FIXED_BYTES:
-            return []
-        arrays = []
-        position = _HVCC_FIXED_BYTES
-        for _ in range(record[_HVCC_NUM_ARRAYS]):
-            header = _field(record, position, 1)
-            count = _field(record, position + 1, 2)
-            position += 3
-            units = []
-            for _ in range(count):
-                length = _field(record, position, 2)
-                position += 2
-                if length > len(record) - position:
-                    raise TruncatedError(
-                        f"a NAL unit of {length} bytes is announced, "
-                        f"{len(record) - position} are left",
-                        element="nalUnitLength",
-                        bit=8 * (position - 2),
-                        unit="hvcC",
-                    )
-                units.append(record[position : position + length])
-                position += length
-            arrays.append(_Array(header, units))
-        return arrays
-
     def _length_size(self, record: bytes) -> int:
         if len(record) < _HVCC_FIXED_BYTES:
             raise TruncatedError(
                 f"hvcC of {len(record)} bytes", element="lengthSizeMinusOne", unit="hvcC"
             )
         return (record[_HVCC_LENGTH_SIZE] & 3) + 1
+
+    def _arrays_at(self, record: bytes) -> int:
+        del record  # long enough: its length field has been read
+        return _HVCC_NUM_ARRAYS
+
+    def _array_type(self, header: int) -> int:
+        return header & 0x3F
 
     def _type(self, au: bytes, span: NalSpan) -> int:
         return (au[span.start] >> 1) & 0x3F
@@ -154,12 +86,6 @@ class HevcCarriage(NalCarriage):
         # Layer 0; TemporalId is that of the access unit.
         temporal_id_plus1 = au[vcl.start + 1] & 7
         return bytes([_PREFIX_SEI << 1, temporal_id_plus1 or 1])
-
-
-def _field(record: bytes, position: int, size: int) -> int:
-    if position + size > len(record):
-        raise TruncatedError("the record ends inside an array", bit=8 * position, unit="hvcC")
-    return int.from_bytes(record[position : position + size], "big")
 
 
 register("hevc")(HevcCarriage)

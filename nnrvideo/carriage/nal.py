@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from nnrvideo.errors import CarriageError, TruncatedError
+from nnrvideo.errors import BitstreamError, CarriageError, TruncatedError
 
 START_CODE = b"\x00\x00\x00\x01"
 _SHORT_START_CODE = b"\x00\x00\x01"
+# Each costs memory of its own; a picture has no more than some hundred slices.
+_MAX_UNITS = 65_536
 
 
 @final
@@ -42,6 +44,7 @@ class NalFraming:
 
         Raises:
             TruncatedError: A length field points beyond the data.
+            BitstreamError: There are too many.
         """
         if self.length_size is None:
             return split_annexb(data)
@@ -78,9 +81,12 @@ def split_annexb(data: bytes) -> list[NalSpan]:
     Returns:
         Spans in order; trailing zero bytes belong to none of them.
 
+    Raises:
+        BitstreamError: There are too many.
+
     Spec: Rec. ITU-T H.264 (08/2024) Annex B.1; H.265 Annex B.2.
     """
-    spans = []
+    spans: list[NalSpan] = []
     found = data.find(_SHORT_START_CODE)
     while found >= 0:
         start = found + 3
@@ -90,7 +96,7 @@ def split_annexb(data: bytes) -> list[NalSpan]:
         length = len(data[start:end].rstrip(b"\x00"))
         begin = found - 1 if found and data[found - 1] == 0 else found
         if length:
-            spans.append(NalSpan(begin, start, start + length))
+            _add(spans, NalSpan(begin, start, start + length))
         found = following
     return spans
 
@@ -107,10 +113,11 @@ def split_length_prefixed(data: bytes, length_size: int) -> list[NalSpan]:
 
     Raises:
         TruncatedError: A length field is cut or points beyond the data.
+        BitstreamError: There are too many NAL units.
 
     Spec: ISO/IEC 14496-15 clause 4.3.
     """
-    spans = []
+    spans: list[NalSpan] = []
     position = 0
     while position < len(data):
         start = position + length_size
@@ -126,6 +133,12 @@ def split_length_prefixed(data: bytes, length_size: int) -> list[NalSpan]:
                 bit=8 * position,
             )
         if length:
-            spans.append(NalSpan(position, start, start + length))
+            _add(spans, NalSpan(position, start, start + length))
         position = start + length
     return spans
+
+
+def _add(spans: list[NalSpan], span: NalSpan) -> None:
+    if len(spans) == _MAX_UNITS:
+        raise BitstreamError(f"more than {_MAX_UNITS} NAL units", bit=8 * span.begin)
+    spans.append(span)

@@ -10,16 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, final
 
-from nnrvideo.bits import BitReader, rbsp
-from nnrvideo.carriage.nal import NalFraming, is_annexb, split_annexb
+from nnrvideo.bits import BitReader
+from nnrvideo.carriage.nal import NalFraming, is_annexb
+from nnrvideo.carriage.nalorder import HEADER_BYTES, NalOrder, OutputKey, at_most, nal_reader
+from nnrvideo.carriage.vvcorder import VvcOrder
 from nnrvideo.errors import BitstreamError
 
-# Headers end long before this; slices need not be unescaped as a whole.
-_HEADER_BYTES = 256
-_MAX_PARAMETER_SET_BYTES = 65_536
 _MAX_LIST = 256  # any loop count in a parameter set
-
-OutputKey = tuple[int, int]  # coded video sequence, picture order count
 
 
 class PictureOrder(Protocol):
@@ -33,71 +30,32 @@ class PictureOrder(Protocol):
         """
 
 
-def picture_order(codec_name: str, extradata: bytes = b"") -> PictureOrder | None:
+def picture_order(
+    codec_name: str, extradata: bytes = b"", framing: NalFraming | None = None
+) -> PictureOrder | None:
     """Finds the reader for a codec.
 
     Args:
         codec_name: libavcodec's name.
         extradata: Annex B parameter sets, if any lie outside the access units.
+        framing: Of the access units; start codes if absent.
 
     Returns:
         None for a codec without one, or when parameter sets are packed in another way.
     """
     if not is_annexb(extradata):
         return None
-    kinds: dict[str, type[_NalOrder]] = {"h264": _AvcOrder, "hevc": _HevcOrder}
+    kinds: dict[str, type[NalOrder]] = {"h264": _AvcOrder, "hevc": _HevcOrder, "vvc": VvcOrder}
     kind = kinds.get(codec_name)
     if kind is None:
         return None
-    order = kind()
+    order = kind(framing or NalFraming())
     try:
         order.parameter_sets(extradata)
     except BitstreamError:
         # The same sets come again in band, or key() will complain.
         pass
     return order
-
-
-class _NalOrder:
-    """What AVC and HEVC share: most significant bits of the picture order count."""
-
-    def __init__(self) -> None:
-        self._framing = NalFraming()
-        self._sequence = 0
-        self._previous = 0  # PicOrderCntVal of the last reference picture of layer 0
-
-    def parameter_sets(self, data: bytes) -> None:
-        """Takes over the parameter sets in a byte stream."""
-        for span in split_annexb(data):
-            self._parameter_set(data[span.start : span.end])
-
-    def key(self, au: bytes) -> OutputKey:
-        """Sorting key of the next access unit."""
-        for span in self._framing.split(au):
-            nal = au[span.start : span.end]
-            if not self._parameter_set(nal) and self._is_slice(nal):
-                return self._slice(nal)
-        raise BitstreamError("the access unit contains no coded slice")
-
-    def _parameter_set(self, nal: bytes) -> bool:
-        raise NotImplementedError
-
-    def _is_slice(self, nal: bytes) -> bool:
-        raise NotImplementedError
-
-    def _slice(self, nal: bytes) -> OutputKey:
-        raise NotImplementedError
-
-    def _full_count(self, lsb: int, lsb_bits: int) -> int:
-        """PicOrderCntVal from its low bits. Spec: H.264 clause 8.2.1.1; H.265 clause 8.3.1."""
-        size = 1 << lsb_bits
-        previous_lsb = self._previous % size
-        msb = self._previous - previous_lsb
-        if lsb < previous_lsb and previous_lsb - lsb >= size // 2:
-            msb += size
-        elif lsb > previous_lsb and lsb - previous_lsb > size // 2:
-            msb -= size
-        return msb + lsb
 
 
 @final
@@ -110,13 +68,13 @@ class _AvcSps:
     frame_mbs_only_flag: bool
 
 
-class _AvcOrder(_NalOrder):
+class _AvcOrder(NalOrder):
     """Spec: Rec. ITU-T H.264 (08/2024) clauses 7.3.2.1.1, 7.3.2.2, 7.3.3."""
 
     _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, framing: NalFraming) -> None:
+        super().__init__(framing)
         self._sps: dict[int, _AvcSps] = {}
         self._sps_of_pps: dict[int, int] = {}
         self._decoding_index = 0
@@ -124,9 +82,9 @@ class _AvcOrder(_NalOrder):
     def _parameter_set(self, nal: bytes) -> bool:
         kind = nal[0] & 0x1F
         if kind == 7:
-            self._read_sps(_reader(nal, 1))
+            self._read_sps(nal_reader(nal, 1))
         elif kind == 8:
-            reader = _reader(nal, 1)
+            reader = nal_reader(nal, 1)
             pps = reader.ue("pic_parameter_set_id")
             self._sps_of_pps[pps] = reader.ue("seq_parameter_set_id")
         return kind in (7, 8)
@@ -135,7 +93,7 @@ class _AvcOrder(_NalOrder):
         return nal[0] & 0x1F in (1, 2, 5)
 
     def _slice(self, nal: bytes) -> OutputKey:
-        r = _reader(nal[:_HEADER_BYTES], 1)
+        r = nal_reader(nal[:HEADER_BYTES], 1)
         r.ue("first_mb_in_slice")
         r.ue("slice_type")
         sps = self._sps.get(self._sps_of_pps.get(r.ue("pic_parameter_set_id"), -1))
@@ -180,16 +138,16 @@ class _AvcOrder(_NalOrder):
                 for i in range(12 if chroma_format_idc == 3 else 8):
                     if r.flag("seq_scaling_list_present_flag"):
                         _skip_scaling_list(r, 16 if i < 6 else 64)
-        log2_max_frame_num = _at_most(r, r.ue("log2_max_frame_num_minus4"), 12) + 4
+        log2_max_frame_num = at_most(r, r.ue("log2_max_frame_num_minus4"), 12) + 4
         kind = r.ue("pic_order_cnt_type")
         log2_lsb = 0
         if kind == 0:
-            log2_lsb = _at_most(r, r.ue("log2_max_pic_order_cnt_lsb_minus4"), 12) + 4
+            log2_lsb = at_most(r, r.ue("log2_max_pic_order_cnt_lsb_minus4"), 12) + 4
         elif kind == 1:
             r.flag("delta_pic_order_always_zero_flag")
             r.se("offset_for_non_ref_pic")
             r.se("offset_for_top_to_bottom_field")
-            for _ in range(_at_most(r, r.ue("num_ref_frames_in_pic_order_cnt_cycle"), _MAX_LIST)):
+            for _ in range(at_most(r, r.ue("num_ref_frames_in_pic_order_cnt_cycle"), _MAX_LIST)):
                 r.se("offset_for_ref_frame")
         r.ue("max_num_ref_frames")
         r.flag("gaps_in_frame_num_value_allowed_flag")
@@ -208,11 +166,11 @@ class _HevcPps:
     num_extra_slice_header_bits: int
 
 
-class _HevcOrder(_NalOrder):
+class _HevcOrder(NalOrder):
     """Spec: Rec. ITU-T H.265 (07/2024) clauses 7.3.2.2, 7.3.2.3, 7.3.6.1."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, framing: NalFraming) -> None:
+        super().__init__(framing)
         self._sps: dict[int, tuple[bool, int]] = {}  # separate_colour_plane_flag, log2 of lsb
         self._pps: dict[int, _HevcPps] = {}
 
@@ -221,9 +179,9 @@ class _HevcOrder(_NalOrder):
         if kind in (33, 34) and (len(nal) < 2 or nal[0] & 1 or nal[1] >> 3):
             return True  # of another layer
         if kind == 33:
-            self._read_sps(_reader(nal, 2))
+            self._read_sps(nal_reader(nal, 2))
         elif kind == 34:
-            r = _reader(nal, 2)
+            r = nal_reader(nal, 2)
             pps, sps = r.ue("pps_pic_parameter_set_id"), r.ue("pps_seq_parameter_set_id")
             r.flag("dependent_slice_segments_enabled_flag")
             self._pps[pps] = _HevcPps(
@@ -236,7 +194,7 @@ class _HevcOrder(_NalOrder):
 
     def _slice(self, nal: bytes) -> OutputKey:
         kind, temporal_id = nal[0] >> 1 & 0x3F, (nal[1] & 7) - 1
-        r = _reader(nal[:_HEADER_BYTES], 2)
+        r = nal_reader(nal[:HEADER_BYTES], 2)
         if not r.flag("first_slice_segment_in_pic_flag"):
             raise r.error("first_slice_segment_in_pic_flag", "the first slice is missing")
         if 16 <= kind <= 23:
@@ -278,7 +236,7 @@ class _HevcOrder(_NalOrder):
                 r.ue(f"conf_win_{side}_offset")
         r.ue("bit_depth_luma_minus8")
         r.ue("bit_depth_chroma_minus8")
-        log2_lsb = _at_most(r, r.ue("log2_max_pic_order_cnt_lsb_minus4"), 12) + 4
+        log2_lsb = at_most(r, r.ue("log2_max_pic_order_cnt_lsb_minus4"), 12) + 4
         self._sps[sps_id] = separate, log2_lsb
 
 
@@ -309,14 +267,3 @@ def _skip_scaling_list(r: BitReader, size: int) -> None:
         if following:
             following = (last + r.se("delta_scale") + 256) % 256
         last = following or last
-
-
-def _at_most(r: BitReader, value: int, bound: int) -> int:
-    if value > bound:
-        raise r.error("parameter set", f"{value} is over {bound}")
-    return value
-
-
-def _reader(nal: bytes, header_size: int) -> BitReader:
-    body = nal[header_size : header_size + _MAX_PARAMETER_SET_BYTES]
-    return BitReader(rbsp.unescape(body), unit="NAL unit")

@@ -78,6 +78,7 @@ _ENCODER_OPTIONS = {
     "-pix_fmt": ("NAME", "sample format, e.g. yuv420p10le"),
     "-x264-params": ("K=V:K=V", "further options of libx264"),
     "-x265-params": ("K=V:K=V", "further options of libx265"),
+    "-svtav1-params": ("K=V:K=V", "further options of libsvtav1"),
     "-movflags": ("FLAGS", "flags of the MP4 muxer, e.g. +faststart"),
 }
 
@@ -96,7 +97,8 @@ def add_encoder(parser: argparse.ArgumentParser, codec: str | None, crf: str | N
         dest="codec",
         metavar="CODEC",
         default=codec,
-        help=f"libx264 or libx265 (default: {codec or 'by the suffix of the output'})",
+        help="libx264, libx265, libsvtav1, libvpx-vp9 ... "
+        f"(default: {codec or 'by the suffix of the output'})",
     )
     for option, (metavar, text) in _ENCODER_OPTIONS.items():
         note = f" (default: {crf}, unless -b:v is given)" if option == "-crf" and crf else ""

@@ -22,7 +22,9 @@ a player can join anywhere. Networks that the video carries already are replaced
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.epilog = _DESCRIPTION
-    add_input(parser, "video in AVC or HEVC: MP4, Matroska, MPEG-TS or raw stream")
+    add_input(
+        parser, "video in AVC, HEVC, VVC, AV1, VP8 or VP9: MP4, Matroska, MPEG-TS or raw stream"
+    )
     parser.add_argument(
         "-n",
         "--network",

@@ -108,7 +108,7 @@ def execute(options: argparse.Namespace) -> int:
 def _with_own_network(options: argparse.Namespace) -> int:
     """Trains on the title and keeps what is worth its bits."""
     check_output(options.output, overwrite=options.overwrite)
-    _refuse_codec(options.codec)
+    _require_trainable(options.codec)
     if options.network is not None:
         raise UsageError(f"--network is an option of --mode base; {options.mode} trains its own")
     try:
@@ -166,10 +166,11 @@ def _print_title(options: argparse.Namespace, report: TitleReport) -> None:
     print_pairs(f"{options.input} -> {options.output}", rows)
 
 
-def _refuse_codec(codec: str) -> None:
+def _require_trainable(codec: str) -> None:
     if codec not in ("libx264", "libx265"):
         raise UsageError(
-            f"{codec} cannot carry a network yet; libx264 (AVC) and libx265 (HEVC) can"
+            f"networks are trained on titles for libx264 and libx265, not for {codec}; "
+            "--mode base takes any encoder"
         )
 
 
@@ -179,7 +180,6 @@ def _with_given_network(options: argparse.Namespace) -> int:
     from nnrvideo.data import base_network
 
     check_output(options.output, overwrite=options.overwrite)
-    _refuse_codec(options.codec)
     for name in ("tiers", "steps", "seed"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name} is an option of training; --mode base trains nothing")

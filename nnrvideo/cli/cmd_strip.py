@@ -14,7 +14,7 @@ from nnrvideo.cli.report import human_bytes
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    add_input(parser, "video in AVC or HEVC")
+    add_input(parser, "video in AVC, HEVC, VVC, AV1, VP8 or VP9")
     parser.add_argument(
         "output", metavar="OUT", type=Path, help="video file; the suffix chooses the container"
     )

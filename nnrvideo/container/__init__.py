@@ -5,8 +5,8 @@ The only package that touches PyAV.  It knows where messages lie, not what they 
 """
 
 from nnrvideo.container.copying import DroppedStream
-from nnrvideo.container.demux import MediaReader, SideDataCollector, open_media
-from nnrvideo.container.encode import PictureWriter, VideoWriter, open_writer
+from nnrvideo.container.demux import MediaReader, SideDataCollector, open_media, unit_messages
+from nnrvideo.container.encode import PictureWriter, VideoWriter, coding_format, open_writer
 from nnrvideo.container.info import AccessUnit, DecodedPicture, SideData, StreamInfo, VideoInfo
 from nnrvideo.container.output import OutputFile
 from nnrvideo.container.png import picture_to_rgb, png_bytes
@@ -27,9 +27,11 @@ __all__ = [
     "VideoInfo",
     "VideoWriter",
     "Y4mWriter",
+    "coding_format",
     "open_media",
     "open_writer",
     "picture_to_rgb",
     "png_bytes",
     "remux",
+    "unit_messages",
 ]

@@ -29,6 +29,12 @@ PathLike = str | os.PathLike[str]
 _PROBE_BYTES = 100_000_000
 # A file that was handed to us must not make the library read other files or the network.
 _INPUT_OPTIONS = {"probesize": str(_PROBE_BYTES), "protocol_whitelist": "file"}
+# Byte streams of one codec, by libavformat's muxer, which has the codec's name.
+RAW_SUFFIXES = {
+    "h264": frozenset({".h264", ".264", ".avc"}),
+    "hevc": frozenset({".h265", ".265", ".hevc"}),
+    "vvc": frozenset({".h266", ".266", ".vvc"}),
+}
 _PLAYLISTS = frozenset({"hls", "dash", "concat", "imf", "webm_dash_manifest"})
 
 
@@ -113,6 +119,12 @@ def open_output(
             if isinstance(error, av.error.FFmpegError):
                 raise
             raise ContainerError(f"cannot write {os.fspath(path)}: {error}") from error
+
+
+def raw_format(path: PathLike) -> str | None:
+    """Muxer for a raw byte stream of NAL units, or None if the suffix means a container."""
+    suffix = Path(os.fspath(path)).suffix.lower()
+    return next((name for name, known in RAW_SUFFIXES.items() if suffix in known), None)
 
 
 def seconds(timestamp: int | None, time_base: Fraction | None) -> Fraction | None:

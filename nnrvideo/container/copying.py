@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, final
 
+from nnrvideo.carriage import is_annexb
 from nnrvideo.container import subtitles
 from nnrvideo.container._pyav import av, codec_name
 
@@ -23,6 +24,22 @@ _DATA_CODECS = {
 _SUBTITLE_CODECS = {
     "mpegts": frozenset({"dvb_subtitle", "dvb_teletext", "arib_caption", "hdmv_pgs_subtitle"}),
 }
+# What libavformat finds again; it writes any video into MPEG-TS, and reads the rest as data.
+_VIDEO_CODECS = {
+    "mpegts": frozenset({"h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4", "cavs", "vc1",
+                         "dirac", "jpeg2000"}),
+}  # fmt: skip
+# Formats of byte streams with start codes. libavformat converts by itself, but takes a sample for
+# converted that begins with a NAL unit of 256 to 511 bytes: its length field reads like a start
+# code. A small network is such a NAL unit.
+_START_CODE_FORMATS = frozenset({"h264", "hevc", "vvc", "mpegts"})
+_START_CODE_FILTERS = {
+    "h264": "h264_mp4toannexb",
+    "hevc": "hevc_mp4toannexb",
+    "vvc": "vvc_mp4toannexb",
+}
+# What muxers raise for packets that make no sense, other than for a full disk.
+_DAMAGED = (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.ArgumentError)
 _ATTACHMENT_FORMATS = frozenset({"matroska"})
 _QUICKTIME_FAMILY = frozenset({"mp4", "mov", "ipod", "ismv"})
 
@@ -55,6 +72,7 @@ class StreamCopier:
         self._chapters = len(source.chapters())
         self._targets: dict[int, Any] = {}
         self._convert: dict[int, Callable[[bytes], bytes]] = {}
+        self._start_codes: dict[int, Any] = {}  # bitstream filters
         self.dropped: list[DroppedStream] = []
         for stream in streams:
             try:
@@ -92,8 +110,36 @@ class StreamCopier:
         convert = self._convert.get(index)
         if convert is not None:
             packet = _replaced(packet, convert(bytes(packet)))
-        packet.stream = self._targets[index]
-        self._sink.mux_one(packet)
+        for ready in self._with_start_codes(index, packet):
+            ready.stream = self._targets[index]
+            try:
+                self._sink.mux_one(ready)
+            except _DAMAGED as error:
+                # A damaged packet costs itself; of the film's pictures it would cost more.
+                if self._targets[index].type == "video":
+                    raise
+                _log.warning("stream %d: a damaged packet is left out: %s", index, error)
+
+    def _with_start_codes(self, index: int, packet: Any) -> list[Any]:
+        """The packet as the sink wants it."""
+        target = self._targets[index]
+        name = _START_CODE_FILTERS.get(codec_name(target) or "")
+        if name is None or self._sink.format.name not in _START_CODE_FORMATS:
+            return [packet]
+        if index not in self._start_codes:
+            # Only now is the target's configuration record final.
+            record = bytes(target.codec_context.extradata or b"")
+            self._start_codes[index] = (
+                None if is_annexb(record) else av.BitStreamFilterContext(name, target)
+            )
+        convert = self._start_codes[index]
+        if convert is None:
+            return [packet]
+        time_base = packet.time_base
+        converted: list[Any] = convert.filter(packet)
+        for ready in converted:
+            ready.time_base = time_base
+        return converted
 
     def _add(self, stream: Any) -> Any:
         """Creates the stream in the sink.
@@ -115,6 +161,8 @@ class StreamCopier:
                 return None  # QuickTime's chapter track; the muxer makes one of the chapters
             if name not in _DATA_CODECS.get(format_name, ()):
                 raise ValueError(f"{format_name} holds no data streams of type {name or 'unknown'}")
+        if stream.type == "video":
+            require_video(format_name, name)
         if stream.type == "subtitle" and name not in _SUBTITLE_CODECS.get(format_name, {name}):
             raise ValueError(f"{format_name} holds no {name} subtitles")
         converter = subtitles.converter(name, format_name) if stream.type == "subtitle" else None
@@ -134,6 +182,16 @@ class StreamCopier:
             # The muxer's own choice, hev1, does not play on Apple devices.
             target.codec_context.codec_tag = "hvc1"
         return target
+
+
+def require_video(format_name: str, codec: str | None) -> None:
+    """Refuses video that would be written and never be found again.
+
+    Raises:
+        ValueError: The format holds none of this codec.
+    """
+    if codec not in _VIDEO_CODECS.get(format_name, {codec}):
+        raise ValueError(f"nobody reads {codec} video in {format_name}")
 
 
 def copy_tags(source: Any, sink: Any) -> None:

@@ -17,15 +17,20 @@ from typing import Any, Self
 
 from nnrvideo.carriage import FILTER_PAYLOAD_TYPES, CodecCarriage, carriage_for
 from nnrvideo.container._pyav import PathLike, av, codec_name, open_input, seconds, translate_errors
+from nnrvideo.container.beside import Pairing, message_track
 from nnrvideo.container.decode import colour_of, nearest_format, picture_from_frame
 from nnrvideo.container.info import AccessUnit, DecodedPicture, SideData, StreamInfo, VideoInfo
 from nnrvideo.container.packets import with_timestamps
 from nnrvideo.errors import CarriageError, ContainerError, NnrVideoError
 from nnrvideo.limits import Limits
 from nnrvideo.picture import ChromaFormat
-from nnrvideo.sei.message import SeiMessage, pack_records
+from nnrvideo.sei.message import SeiMessage, pack_records, parse_records
 
 _log = logging.getLogger(__name__)
+
+# Behind a gap in the stream decoders may put out a picture after later ones; it is then shown at
+# once, this part of a picture's duration behind the one before.
+_LATE = 16
 
 
 def open_media(path: PathLike, *, limits: Limits | None = None) -> MediaReader:
@@ -75,6 +80,7 @@ class MediaReader:
                 )
                 for chapter in container.chapters()
             )
+        self._track = message_track(self.path, self.video.codec_name)
 
     def __enter__(self) -> Self:
         return self
@@ -107,8 +113,8 @@ class MediaReader:
         Raises:
             ContainerError: The file cannot be read on.
         """
-        for index, (packet, _) in enumerate(self._packets(start)):
-            yield access_unit(packet, index)
+        for index, (packet, records) in enumerate(self._packets(start)):
+            yield access_unit(packet, index, records)
 
     def side_data(self, *, start: Fraction | None = None) -> Iterator[SideData]:
         """Yields the filter messages in decoding order, without decoding any picture.
@@ -119,7 +125,7 @@ class MediaReader:
         carriage = self._carriage_or_none()
         if carriage is None:
             return
-        collector = SideDataCollector(carriage)
+        collector = SideDataCollector(carriage, self.limits)
         for unit in self.access_units(start=start):
             item = collector.collect(unit)
             if item is not None:
@@ -130,7 +136,8 @@ class MediaReader:
     ) -> Iterator[SideData | DecodedPicture]:
         """Yields messages (decoding order) and pictures (output order) as they come up.
 
-        The messages of an access unit always come before its picture.
+        Times of pictures always increase, also in a damaged stream. The messages of an access
+        unit always come before its picture.
 
         Args:
             start: Begin with the picture at this time (seconds); earlier ones that are needed
@@ -141,20 +148,23 @@ class MediaReader:
             ContainerError: The file cannot be read on, or nothing in it can be decoded.
         """
         carriage = self._carriage_or_none()
-        collector = SideDataCollector(carriage) if carriage is not None else None
-        index, failures, last = 0, 0, Fraction(0)
+        collector = SideDataCollector(carriage, self.limits) if carriage is not None else None
+        index, failures = 0, 0
+        last: Fraction | None = None
         step = 1 / (self.video.frame_rate or Fraction(25))
-        for unit_index, (packet, stream) in enumerate(self._packets(start, flush=True)):
-            if unit_index == 0:
-                _prepare_decoder(stream, threads)
+        context: Any = None
+        for unit_index, (packet, records) in enumerate(self._packets(start, flush=True)):
             if packet is not None:
-                unit = access_unit(packet, unit_index)
+                if context is None:
+                    context = packet.stream.codec_context
+                    _prepare_decoder(context, threads)
+                unit = access_unit(packet, unit_index, records)
                 item = collector.collect(unit) if collector is not None else None
                 if item is not None:
                     yield item
                 packet.opaque = unit.time
             try:
-                frames = stream.codec_context.decode(packet)
+                frames = context.decode(packet) if context is not None else []
             except av.error.EOFError:
                 frames = []
             except av.error.FFmpegError as error:
@@ -168,7 +178,9 @@ class MediaReader:
                 if pts is None:
                     pts = seconds(frame.pts, frame.time_base)
                 if pts is None:
-                    pts = last + step if index else Fraction(0)
+                    pts = Fraction(0) if last is None else last + step
+                if last is not None and pts <= last:
+                    pts = last + step / _LATE
                 last = pts
                 if start is not None and pts < start:
                     continue
@@ -210,20 +222,24 @@ class MediaReader:
             _log.warning("%s: no filter messages are read: %s", self.path, error)
             return None
 
-    def _packets(self, start: Fraction | None, *, flush: bool = False) -> Iterator[tuple[Any, Any]]:
+    def _packets(
+        self, start: Fraction | None, *, flush: bool = False
+    ) -> Iterator[tuple[Any, bytes]]:
+        """Video packets, each with the messages that travel beside it; at last None to flush."""
+        pairing = Pairing(self._track, self.limits)
         with open_input(self.path) as container, translate_errors(self.path, "read"):
             stream: Any = container.streams[self.video.stream_index]
+            streams = [stream, *pairing.streams(container)]
             if start is not None and start > 0:
                 container.seek(int(start / stream.time_base), stream=stream, backward=True)
-            packets = with_timestamps(container.demux(stream), stream, self.video.codec_name)
-            for packet in packets:
-                yield packet, stream
+            video = (packet for packet in container.demux(streams) if not pairing.take(packet))
+            yield from pairing.pair(with_timestamps(video, stream, self.video.codec_name))
             if flush:
-                yield None, stream
+                yield None, b""
 
 
-def access_unit(packet: Any, index: int) -> AccessUnit:
-    """Plain data of an ``av.Packet`` of video."""
+def access_unit(packet: Any, index: int, records: bytes = b"") -> AccessUnit:
+    """Plain data of an ``av.Packet`` of video, and of what travels beside it."""
     return AccessUnit(
         bytes(packet),
         packet.pts,
@@ -232,7 +248,20 @@ def access_unit(packet: Any, index: int) -> AccessUnit:
         packet.time_base or Fraction(1, 90_000),
         packet.is_keyframe,
         index,
+        records,
     )
+
+
+def unit_messages(
+    carriage: CodecCarriage, unit: AccessUnit, limits: Limits | None = None
+) -> list[SeiMessage]:
+    """All messages of an access unit: those inside it and those beside it.
+
+    Raises:
+        BitstreamError: They cannot be read.
+        LimitExceededError: One, or their number, is over the limits.
+    """
+    return carriage.messages(unit.data) + parse_records(unit.records, limits)
 
 
 class SideDataCollector:
@@ -243,15 +272,19 @@ class SideDataCollector:
 
     Args:
         carriage: How the stream carries messages.
+        limits: Bounds on messages beside the access units; a desktop's if absent.
     """
 
-    def __init__(self, carriage: CodecCarriage) -> None:
+    def __init__(self, carriage: CodecCarriage, limits: Limits | None = None) -> None:
         self._carriage = carriage
+        self._limits = limits
         self._first = True  # nothing, or an end of sequence, precedes the next access unit
         self._begin: Fraction | None = None  # time of the picture that started the CLVS
-        self._configuration = [
-            m for m in carriage.configuration_messages() if m.payload_type in FILTER_PAYLOAD_TYPES
-        ]
+        self._configuration: list[SeiMessage] = []
+        try:
+            self._configuration = _filter_messages(carriage.configuration_messages())
+        except NnrVideoError as error:
+            _log.warning("messages of the decoder configuration record are ignored: %s", error)
 
     def collect(self, unit: AccessUnit) -> SideData | None:
         """Filter messages of the next access unit.
@@ -267,11 +300,7 @@ class SideDataCollector:
         try:
             clvs_start = self._carriage.is_clvs_start(unit.data, first=self._first)
             self._first = self._carriage.ends_sequence(unit.data)
-            messages = [
-                m
-                for m in self._carriage.messages(unit.data)
-                if m.payload_type in FILTER_PAYLOAD_TYPES
-            ]
+            messages = _filter_messages(unit_messages(self._carriage, unit, self._limits))
         except NnrVideoError as error:
             _log.warning("access unit %d: messages are ignored: %s", unit.index, error)
         time = unit.time or Fraction(0)
@@ -282,6 +311,10 @@ class SideDataCollector:
         if not messages and not clvs_start and not leading:
             return None
         return SideData(time, pack_records(messages), clvs_start, unit.index)
+
+
+def _filter_messages(messages: list[SeiMessage]) -> list[SeiMessage]:
+    return [m for m in messages if m.payload_type in FILTER_PAYLOAD_TYPES]
 
 
 def main_video(container: Any, path: PathLike) -> Any:
@@ -337,9 +370,8 @@ def video_info(container: Any, stream: Any) -> VideoInfo:
     )
 
 
-def _prepare_decoder(stream: Any, threads: int) -> None:
+def _prepare_decoder(context: Any, threads: int) -> None:
     """Decoder settings; they must be made before the first packet."""
-    context = stream.codec_context
     context.thread_type = "AUTO"
     context.thread_count = threads
     context.copy_opaque = True  # carries the exact presentation time through reordering

@@ -18,12 +18,15 @@ from typing import Any, Protocol, Self
 from nnrvideo.container._pyav import (
     PathLike,
     av,
+    codec_name,
     open_input,
     open_output,
+    raw_format,
     seconds,
     translate_errors,
 )
-from nnrvideo.container.copying import DroppedStream, StreamCopier
+from nnrvideo.container.beside import message_track
+from nnrvideo.container.copying import DroppedStream, StreamCopier, require_video
 from nnrvideo.container.decode import apply_colour, frame_from_picture, pixel_format_of
 from nnrvideo.container.demux import main_video
 from nnrvideo.container.info import VideoInfo
@@ -44,16 +47,14 @@ _MUXER_KEYS = frozenset(
      "video_track_timescale", "cluster_time_limit", "reserve_index_space", "use_editlist"}
 )  # fmt: skip
 # libx264 would write the time base into the VUI as the frame rate, 12288 pictures a second; the
-# presentation times pass through all the same.  libx265 writes its banner to standard error.
+# presentation times pass through all the same.  libx265 and SVT-AV1 write banners to standard
+# error.
 _ENCODER_PRESETS = {
     "libx264": ("x264-params", "force-cfr=1"),
     "libx265": ("x265-params", "log-level=error"),
 }
+_SVT_LOG = ("SVT_LOG", "1")  # the environment variable by which SVT-AV1 hears "errors only"
 _DEFAULT_CODECS = {".h265": "libx265", ".265": "libx265", ".hevc": "libx265", ".webm": "libvpx-vp9"}
-_RAW_FORMATS = {
-    ".h264": "h264", ".264": "h264", ".avc": "h264",
-    ".h265": "hevc", ".265": "hevc", ".hevc": "hevc",
-}  # fmt: skip
 
 
 class PictureWriter(Protocol):
@@ -163,16 +164,15 @@ class VideoWriter:
         self._copies: Iterator[Any] = iter(())
         self._ahead: Any = None
         self._stack = contextlib.ExitStack()
-        _check_encoder(self._codec)
+        self._coding_format = coding_format(self._codec)
         self._output = OutputFile(path, overwrite=overwrite)
         try:
             muxer = {k: v for k, v in self._codec_options.items() if k in _MUXER_KEYS}
             for key in muxer:
                 del self._codec_options[key]
-            self._sink = open_output(
-                self._output.temporary, format_name=_RAW_FORMATS.get(suffix), options=muxer
-            )
-            self._copy_from = copy_from if suffix not in _RAW_FORMATS else None
+            raw = raw_format(path)
+            self._sink = open_output(self._output.temporary, format_name=raw, options=muxer)
+            self._copy_from = copy_from if raw is None else None
             self._source: Any = None
             if self._copy_from is not None:
                 self._source = self._stack.enter_context(open_input(self._copy_from))
@@ -269,9 +269,12 @@ class VideoWriter:
             # Later settings win, so a user's own stay in force.
             key, value = preset
             encoder_options[key] = ":".join(filter(None, [value, encoder_options.get(key)]))
+        if self._codec == "libsvtav1":
+            os.environ.setdefault(*_SVT_LOG)
         with translate_errors(self.path, "write"):
             rate = rate.limit_denominator(1 << 16)
             try:
+                require_video(self._sink.format.name, self._coding_format)
                 stream: Any = self._sink.add_stream(self._codec, rate=rate)
             except ValueError as error:
                 raise ContainerError(f"cannot write {self.path}: {error}") from error
@@ -307,7 +310,10 @@ class VideoWriter:
         target.metadata.update(video.metadata)
         if video.disposition:
             target.disposition = video.disposition
-        others = [stream for stream in self._source.streams if stream.index != video.index]
+        # Networks of the source were for its own pictures.
+        track = message_track(self._copy_from, codec_name(video))
+        skipped = {video.index, -1 if track is None else track.index}
+        others = [stream for stream in self._source.streams if stream.index not in skipped]
         self._copier = StreamCopier(self._source, self._sink, others)
         self.dropped = self._copier.dropped
         carried = [stream for stream in others if self._copier.carries(stream)]
@@ -338,13 +344,19 @@ class VideoWriter:
             copier.send(packet)
 
 
-def _check_encoder(name: str) -> None:
+def coding_format(encoder: str) -> str:
+    """Libavcodec's name of the coding format that an encoder writes: "hevc" for "libx265".
+
+    Raises:
+        ContainerError: There is no such video encoder.
+    """
     try:
-        codec = av.Codec(name, "w")
+        codec = av.Codec(encoder, "w")
     except (ValueError, av.error.FFmpegError) as error:
-        raise ContainerError(f"there is no encoder {name!r}") from error
+        raise ContainerError(f"there is no encoder {encoder!r}") from error
     if codec.type != "video":
-        raise ContainerError(f"{name!r} is no video encoder")
+        raise ContainerError(f"{encoder!r} is no video encoder")
+    return codec.canonical_name
 
 
 def _encoder_format(encoder: str, picture_format: PictureFormat) -> str:

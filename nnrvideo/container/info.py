@@ -64,6 +64,7 @@ class AccessUnit:
     time_base: Fraction  # seconds
     is_keyframe: bool  # as the container flags it
     index: int  # counted from 0 in decoding order
+    records: bytes = field(default=b"", repr=False)  # sei_message()s that travel beside it
 
     @property
     def time(self) -> Fraction | None:

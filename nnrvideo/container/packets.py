@@ -12,20 +12,21 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
-from nnrvideo.carriage import picture_order
+from nnrvideo.carriage import VvcCarriage, is_annexb, picture_order
 from nnrvideo.container._pyav import av, open_input
 from nnrvideo.errors import BitstreamError
+from nnrvideo.limits import Limits
 
 _log = logging.getLogger(__name__)
 
-_REORDERED = frozenset({"h264", "hevc"})  # codecs whose picture_order() is known
+_REORDERED = frozenset({"h264", "hevc", "vvc"})  # codecs whose picture_order() is known
 _DEFAULT_RATE = Fraction(25)
 # Longest run of leading packets without dts: the reordering depth of any video codec is below.
 _MAX_PENDING = 64
 
 
 def with_timestamps(packets: Iterable[Any], stream: Any, codec: str | None) -> Iterator[Any]:
-    """Yields the packets of one video stream, each with pts and dts.
+    """Yields the packets of one video stream, each with pts, dts and duration.
 
     Args:
         packets: ``av.Packet`` of ``stream`` in decoding order; empty ones are dropped (only by
@@ -36,13 +37,17 @@ def with_timestamps(packets: Iterable[Any], stream: Any, codec: str | None) -> I
     Yields:
         The packets in the same order.
     """
-    iterator = (packet for packet in packets if packet.size)
+    iterator: Iterator[Any] = (packet for packet in packets if packet.size)
+    if codec == "vvc":
+        iterator = _split_anew(iterator, stream)
     first = next(iterator, None)
     if first is None:
         return
-    rest = _chain(first, iterator)
-    if first.pts is not None:
-        yield from _fill_dts(rest, stream)
+    rest = _with_duration(_chain(first, iterator), stream)
+    if codec == "vvc" and stream.container.format.name.startswith("matroska"):
+        yield from _derive_dts(rest, stream)
+    elif first.pts is not None:
+        yield from _fill_dts(_fill_pts(rest, stream), stream)
     elif codec in _REORDERED:
         yield from _derive_pts(rest, stream, codec)
     else:
@@ -71,6 +76,66 @@ def frame_duration(stream: Any) -> int:
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield first
     yield from rest
+
+
+def _split_anew(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    """Gives SEI messages of VVC byte streams back to the access unit that they belong to."""
+    record = bytes(stream.codec_context.extradata or b"")
+    if not is_annexb(record):
+        yield from packets
+        return
+    carriage = VvcCarriage(record, Limits.desktop())
+    ahead = b""
+    for packet in packets:
+        data = bytes(packet)
+        end = carriage.next_begins(data)
+        yield copy_packet(packet, ahead + data[:end]) if ahead or end < len(data) else packet
+        ahead = data[end:]
+
+
+def _derive_dts(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    """Decoding times from presentation times, which a first pass over the file collects.
+
+    Matroska stores none, and libavformat, which guesses them, does not know how far VVC reorders.
+    """
+    with open_input(_path(stream)) as container:
+        times = [
+            packet.pts
+            for packet in container.demux(container.streams[stream.index])
+            if packet.size and packet.pts is not None
+        ]
+    shown = sorted(times)
+    ranks = {time: rank for rank, time in enumerate(shown)}
+    delay = max((index - ranks[time] for index, time in enumerate(times)), default=0)
+    step = frame_duration(stream)
+    index = None
+    for packet in packets:
+        if index is None:  # a seek may have left out the beginning
+            index = times.index(packet.pts) if packet.pts in ranks else 0
+        before = min(index - delay, len(shown) - 1)
+        packet.dts = shown[before] if before >= 0 else shown[0] + before * step
+        index += 1
+        yield packet
+
+
+def _with_duration(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    """Gives packets a nominal duration that have none: MP4 cuts a last picture that lasts 0."""
+    step = frame_duration(stream)
+    for packet in packets:
+        packet.duration = packet.duration or step
+        yield packet
+
+
+def _fill_pts(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
+    """Puts packets whose time was lost on the way right behind all that is known."""
+    step = frame_duration(stream)
+    latest = None
+    for packet in packets:
+        if packet.pts is None and latest is not None:
+            packet.pts = latest + step
+        if packet.pts is not None:
+            latest = packet.pts if latest is None else max(latest, packet.pts)
+        yield packet
 
 
 def _fill_dts(packets: Iterator[Any], stream: Any) -> Iterator[Any]:
@@ -119,7 +184,6 @@ def _derive_pts(packets: Iterator[Any], stream: Any, codec: str) -> Iterator[Any
     for index, packet in enumerate(packets):
         packet.pts = ranks.get(index, index) * step
         packet.dts = (index - delay) * step
-        packet.duration = packet.duration or step
         yield packet
 
 
@@ -129,7 +193,7 @@ def _output_order(stream: Any, codec: str) -> list[int]:
     keys: list[tuple[int, int]] = []
     if reader is None:
         return []
-    with open_input(stream.container.name.removeprefix("file:")) as container:
+    with open_input(_path(stream)) as container:
         for packet in container.demux(container.streams[stream.index]):
             if not packet.size:
                 continue
@@ -141,6 +205,11 @@ def _output_order(stream: Any, codec: str) -> list[int]:
                 _log.warning("access unit %d: no picture order: %s", len(keys), error)
                 keys.append(last)
     return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def _path(stream: Any) -> str:
+    name: str = stream.container.name
+    return name.removeprefix("file:")
 
 
 def _count_pts(packets: Iterator[Any], stream: Any) -> Iterator[Any]:

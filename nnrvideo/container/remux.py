@@ -7,32 +7,34 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
 from nnrvideo.container._pyav import (
+    RAW_SUFFIXES,
     PathLike,
     codec_name,
     open_input,
     open_output,
+    raw_format,
     translate_errors,
 )
+from nnrvideo.container.beside import MessageTrackWriter, Pairing, message_track
 from nnrvideo.container.copying import DroppedStream, StreamCopier
 from nnrvideo.container.demux import access_unit, main_video
 from nnrvideo.container.info import AccessUnit
 from nnrvideo.container.output import OutputFile
 from nnrvideo.container.packets import copy_packet, with_timestamps
 from nnrvideo.errors import ContainerError
+from nnrvideo.limits import Limits
 
 Edit = Callable[[AccessUnit], bytes]
+Beside = Callable[[AccessUnit], bytes]
 Progress = Callable[[int, int | None], None]
 
 # Edit lists need a moov that is written once the first timestamps are known (delay_moov);
 # without it fragmented files with B-frames would be shifted in time.
 _FRAGMENTED_FLAGS = "frag_keyframe+delay_moov+default_base_moof"
 _PROGRESS_STEP = 16  # access units between two calls
-_RAW_FORMATS = {"h264": "h264", "hevc": "hevc"}
-_RAW_SUFFIXES = frozenset({".h264", ".264", ".avc", ".h265", ".265", ".hevc"})
 
 
 @final
@@ -52,6 +54,8 @@ def remux(
     edit: Edit | None = None,
     *,
     edit_configuration: Callable[[bytes], bytes] | None = None,
+    beside: Beside | None = None,
+    keep_beside: bool = True,
     overwrite: bool = False,
     fragmented: bool = False,
     format_name: str | None = None,
@@ -69,6 +73,10 @@ def remux(
         edit: Gets each access unit in decoding order and returns its new bytes in the same
             framing; returning ``unit.data`` leaves it alone.
         edit_configuration: Gets the decoder configuration record and returns the new one.
+        beside: For codecs whose access units have no place for messages: gets each access unit and
+            returns the sei_message() records that shall travel beside it; those that it has, if
+            absent.
+        keep_beside: False writes no message track at all.
         overwrite: Whether an existing target may be replaced.
         fragmented: Write fragmented MP4.
         format_name: libavformat muxer, when the suffix does not tell.
@@ -88,12 +96,18 @@ def remux(
         source = stack.enter_context(open_input(src))
         video = main_video(source, src)
         output = stack.enter_context(OutputFile(dst, overwrite=overwrite))
-        raw = Path(os.fspath(dst)).suffix.lower() in _RAW_SUFFIXES or format_name in _RAW_FORMATS
-        if raw:
-            format_name = _raw_format(codec_name(video), dst)
+        raw = raw_format(dst) or (format_name if format_name in RAW_SUFFIXES else None)
+        if raw is not None:
+            format_name = raw
+            if codec_name(video) != raw:
+                raise ContainerError(
+                    f"cannot write {os.fspath(dst)}: the video is {codec_name(video)}"
+                )
         with translate_errors(dst, "write"):
             sink = open_output(output.temporary, format_name=format_name, options=muxer_options)
-            job = _Remux(source, sink, video, edit, raw=raw)
+            job = _Remux(source, sink, video, edit, raw=raw is not None)
+            if keep_beside:
+                job.open_message_track(beside)
             try:
                 if edit_configuration is not None:
                     job.edit_configuration(edit_configuration)
@@ -114,7 +128,11 @@ class _Remux:
         self._source, self._sink, self._video, self._edit = source, sink, video, edit
         self._codec = codec_name(video)
         self._name: str = source.name.removeprefix("file:")
-        streams = [video] if raw else list(source.streams)
+        self._track = message_track(self._name, self._codec)
+        self._beside: Beside | None = None
+        self._messages: MessageTrackWriter | None = None
+        track = -1 if self._track is None else self._track.index
+        streams = [video] if raw else [s for s in source.streams if s.index != track]
         self._copier = StreamCopier(source, sink, streams)
         self.dropped = self._copier.dropped
         if any(dropped.index == video.index for dropped in self.dropped):
@@ -123,6 +141,16 @@ class _Remux:
         self.access_units = 0
         self.edited = 0
         self.bytes_added = 0
+
+    def open_message_track(self, beside: Beside | None) -> None:
+        """Makes a track for what travels beside the video, if anything does.
+
+        Raises:
+            CarriageError: The target has none.
+        """
+        self._beside = beside
+        if beside is not None or self._track is not None:
+            self._messages = MessageTrackWriter(self._sink, self._video.time_base)
 
     def edit_configuration(self, edit: Callable[[bytes], bytes]) -> None:
         """Replaces the decoder configuration record of the target's video stream."""
@@ -135,12 +163,13 @@ class _Remux:
         """Copies all packets."""
         self._sink.start_encoding()
         total = self._video.frames or None
-        for packet in self._all_packets():
+        for packet, records in self._all_packets():
             if packet.stream_index != self._video.index:
                 self._copier.send(packet)
                 continue
-            unit = access_unit(packet, self.access_units)
+            unit = access_unit(packet, self.access_units, records)
             self.access_units += 1
+            self._send_beside(packet, unit)
             if self._edit is not None:
                 packet = self._edited(packet, unit)
             self._copier.send(packet)
@@ -158,37 +187,35 @@ class _Remux:
         self.bytes_added += len(data) - len(unit.data)
         return copy_packet(packet, data)
 
-    def _all_packets(self) -> Iterator[Any]:
-        """Packets of all carried streams; those of the video have complete timestamps.
+    def _send_beside(self, packet: Any, unit: AccessUnit) -> None:
+        wanted = b""
+        if self._messages is not None:
+            wanted = unit.records if self._beside is None else self._beside(unit)
+            if wanted:
+                self._messages.send(packet, wanted)
+        if wanted != unit.records:
+            self.edited += 1
+            self.bytes_added += len(wanted) - len(unit.records)
+
+    def _all_packets(self) -> Iterator[tuple[Any, bytes]]:
+        """Packets of all carried streams; those of the video have complete timestamps and records.
 
         Others that come between are handed on at once: completing the video's timestamps may
         look a few packets ahead, and the muxer sorts by time anyway.
         """
         others: list[Any] = []
+        pairing = Pairing(self._track, Limits.offline())
 
         def video_only() -> Iterator[Any]:
             with translate_errors(self._name, "read"):
                 for packet in self._source.demux():
                     if packet.stream_index == self._video.index:
                         yield packet
-                    elif packet.size and self._copier.takes(packet):
+                    elif not pairing.take(packet) and packet.size and self._copier.takes(packet):
                         others.append(packet)
 
-        for packet in with_timestamps(video_only(), self._video, self._codec):
-            yield from others
+        for pair in pairing.pair(with_timestamps(video_only(), self._video, self._codec)):
+            yield from ((other, b"") for other in others)
             others.clear()
-            yield packet
-        yield from others
-
-
-def _raw_format(codec: str | None, dst: PathLike) -> str:
-    """Muxer for a raw byte stream.
-
-    Raises:
-        ContainerError: The suffix promises another codec than the stream has.
-    """
-    suffix = Path(os.fspath(dst)).suffix.lower()
-    expected = "h264" if suffix in (".h264", ".264", ".avc") else "hevc"
-    if codec not in _RAW_FORMATS or (suffix in _RAW_SUFFIXES and codec != expected):
-        raise ContainerError(f"cannot write {os.fspath(dst)}: the video is {codec}")
-    return _RAW_FORMATS[codec]
+            yield pair
+        yield from ((other, b"") for other in others)

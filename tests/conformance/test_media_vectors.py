@@ -15,7 +15,6 @@ import pytest
 
 from nnrvideo.authoring import extract, probe, strip
 from nnrvideo.container import open_media
-from nnrvideo.errors import CarriageError
 
 FILES = [
     *(f"h264_nnpf.{suffix}" for suffix in ("h264", "mp4", "frag.mp4", "mkv", "ts")),
@@ -101,10 +100,53 @@ def test_large_network(folder, name):
     assert len(network.pts) == 1
 
 
+# Here the first key frame alone has messages (VVC), or all have the same ones (AV1).
+LATER_FILES = {
+    **dict.fromkeys((f"av1_t35.{suffix}" for suffix in ("mp4", "mkv", "ivf", "obu")), 3),
+    **dict.fromkeys((f"vvc_nnpf.{suffix}" for suffix in ("mp4", "mkv", "ts", "266")), 1),
+}
+
+
+@pytest.mark.parametrize("name", LATER_FILES)
+def test_networks_are_found_in_av1_and_vvc(folder, listed, tmp_path, decode_clip, name):
+    path = folder / "sei" / name
+    (base,) = extract(path)
+    assert (base.nnpfc_id, base.is_base, base.payload) == (7, True, listed["payload_base"])
+    report = probe(path)
+    assert len(base.pts) == LATER_FILES[name] == len(report.activations) == report.clvs_count
+    assert all(a.nnpfc_id == 7 and a.uses_base for a in report.activations)
+    target = tmp_path / name
+    strip(path, target)
+    assert extract(target) == []
+    pictures = [digest for _, digest in decode_clip(path)]
+    assert [digest for _, digest in decode_clip(target)] == pictures
+    if name.startswith("av1"):
+        plain = folder / f"base_av1.{name.split('.')[1]}"
+        assert [digest for _, digest in decode_clip(plain)] == pictures
+        with open_media(plain) as old, open_media(target) as new:
+            assert [u.data for u in old.access_units()] == [u.data for u in new.access_units()]
+
+
+# From the reference software for VVC.
 @pytest.mark.parametrize(
-    ("name", "codec"),
-    [("base_vp9.webm", "vp9"), ("base_av1.mp4", "AV1"), ("sei/vvc_nnpf.mp4", "VVC")],
+    ("name", "found"),
+    [
+        ("plain", []),
+        ("v1_base_quality", [(7, True, 3009)]),
+        ("v2_sr2x_uri_luma_int8", [(0, True, 0)]),
+        ("v3_two_filters_interp_qp", [(11, True, 3009), (12, True, 700)]),
+        ("v4_chroma444_hdr_meta", [(300_000, True, 700)]),
+        ("v5_app_prompt_seed", [(5, True, 700)]),
+        ("v6_temporal_extrap", [(9, True, 700)]),
+        ("upd_base_plus_update_same_au", [(7, True, 3), (7, False, 3)]),
+    ],
 )
-def test_codecs_that_are_still_to_come_are_named(folder, name, codec):
-    with pytest.raises(CarriageError, match=rf"{codec}.*h264, hevc"):
-        extract(folder / name)
+def test_streams_of_vtm(folder, name, found):
+    payloads = {3009: "payload_a.nnr", 700: "payload_b.nnr"}
+    networks = extract(folder / "vtm" / f"{name}.266")
+    assert [(n.nnpfc_id, n.is_base, len(n.payload)) for n in networks] == found
+    for network in networks:
+        assert network.pts == (0,)
+        if len(network.payload) in payloads:
+            expected = (folder / "vtm" / payloads[len(network.payload)]).read_bytes()
+            assert network.payload == expected

@@ -9,25 +9,38 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from nnrvideo.authoring import embed
-from nnrvideo.container import open_media, remux
+from nnrvideo.container import DecodedPicture, open_media, remux
 from nnrvideo.model import diff, infer_contract, load_onnx, pack, receive, to_nnpfc, unpack
 from nnrvideo.nnc import EncodeSettings, encode, split_layers
 from nnrvideo.player import enhanced_pictures
 from nnrvideo.runtime import Upscaler, resize_picture
-from nnrvideo.sei import Nnpfc
+from nnrvideo.sei import FilterState, Nnpfc, parse_records
 from nnrvideo.tensors import TensorSet
 
 LOSSLESS = EncodeSettings(lossless=True)
 FRAMES = 40
 RATE = 24
 GOP = 12
-CODECS = ["libx264", "libx265"]
+DATA = Path(__file__).parents[1] / "conformance/data"
+VVC = DATA / "vvc"
+# What no encoder at hand writes: VVC, and VP9 with hidden frames.
+MADE = {"vvc": VVC / "open.266", "vp9 with hidden frames": DATA / "vp9/altref.webm"}
+CONTAINERS = {
+    "libx264": ["mp4", "frag.mp4", "mkv", "ts", "h264"],
+    "libx265": ["mp4", "frag.mp4", "mkv", "ts", "h265"],
+    "libsvtav1": ["mp4", "frag.mp4", "mkv", "webm", "ivf", "obu"],
+    "vvc": ["mp4", "frag.mp4", "mkv", "ts", "266"],
+    "libvpx-vp9": ["mp4", "frag.mp4", "mkv", "webm"],
+    "libvpx": ["mkv", "webm"],
+}
+CODECS = list(CONTAINERS)
 # Leading pictures: shown before the key frame that they follow in the file.
 LEADING = {
     "closed": {},
@@ -89,22 +102,22 @@ def at(frame: int) -> Fraction:
 
 
 def clip(make_clip, path, codec="libx264", gop="closed"):
+    if codec == "vvc":  # there is no encoder at hand
+        remux(VVC / f"{gop}.266", path)
+        return path
     return make_clip(path, codec=codec, frames=FRAMES, gop=GOP, options=LEADING[gop])
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(("codec", "suffix"), [(c, s) for c in CODECS for s in CONTAINERS[c]])
 @pytest.mark.parametrize("persistent", [True, False])
 def test_from_one_picture_to_another(make_clip, tmp_path, codec, suffix, persistent):
-    film = clip(make_clip, tmp_path / "clip.mp4", codec)
+    kind = "mkv" if codec == "libvpx" else "mp4"
+    film, whole = clip(make_clip, tmp_path / f"clip.{kind}", codec), tmp_path / f"net.{kind}"
     with open_media(film) as media:
-        first = min(unit.time for unit in media.access_units())
-    embed(
-        film, tmp_path / "net.mp4", base(40),
-        start=first + at(5), end=first + at(31), persistent=persistent,
-    )  # fmt: skip
+        times = sorted(unit.time for unit in media.access_units())
+    embed(film, whole, base(40), start=times[5], end=times[31], persistent=persistent)
     path = tmp_path / f"copy.{suffix}"
-    remux(tmp_path / "net.mp4", path)
+    remux(whole, path, fragmented=suffix == "frag.mp4")
     assert marks(path) == [None] * 5 + [40] * 26 + [None] * 9
 
 
@@ -157,6 +170,14 @@ def test_without_times_every_picture(make_clip, tmp_path, gop):
     assert marks(tmp_path / "net.mp4") == [40] * FRAMES
 
 
+@pytest.mark.parametrize("suffix", CONTAINERS["vvc"])
+@pytest.mark.parametrize("gop", ["open", "closed"])
+def test_every_picture_of_vvc(tmp_path, gop, suffix):
+    """Here pictures lead even the first random access point of the file."""
+    embed(VVC / f"{gop}.266", tmp_path / f"net.{suffix}", base(40), updates={at(20): update(80)})
+    assert marks(tmp_path / f"net.{suffix}") == [40] * 20 + [80] * 20
+
+
 @pytest.mark.parametrize("gop", ["open", "radl"])
 def test_leading_pictures(make_clip, tmp_path, gop):
     """A random access point and its leading pictures, where a filter starts with the point."""
@@ -194,3 +215,61 @@ def test_a_second_filter_takes_over(make_clip, tmp_path):
     embed(film, tmp_path / "one.mp4", base(40), end=at(17))
     embed(tmp_path / "one.mp4", tmp_path / "two.mp4", second, start=at(17), keep_existing=True)
     assert marks(tmp_path / "two.mp4") == [40] * 17 + [80] * (FRAMES - 17)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("codec", [*MADE, *(codec for codec in CODECS if codec not in MADE)])
+def test_pictures_and_messages_meet_whatever_the_threads(
+    make_clip, number_of, tmp_path, codec, threads
+):
+    """The number in the picture is that of the access unit whose messages have its time."""
+    film = tmp_path / "clip.mkv"
+    if codec in MADE:
+        remux(MADE[codec], film)
+    else:
+        make_clip(film, codec=codec, frames=FRAMES, gop=GOP, numbers=True)
+    with open_media(film) as media:
+        times = sorted(unit.time for unit in media.access_units())
+    embed(
+        film, tmp_path / "net.mkv", base(40), start=times[5], end=times[31], persistent=False
+    )  # fmt: skip
+    active, shown = set(), {}
+    with open_media(tmp_path / "net.mkv") as media:
+        for item in media.events(threads=threads):
+            if isinstance(item, DecodedPicture):
+                shown[item.pts] = number_of(item.picture.planes[0])
+                assert number_of(item.picture.planes[0]) == item.index
+            elif any(m.payload_type == 211 for m in parse_records(item.records)):
+                active.add(item.pts)
+    assert len(shown) == FRAMES
+    assert sorted(shown[pts] for pts in active) == list(range(5, 31))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("codec", [*MADE, *(codec for codec in CODECS if codec not in MADE)])
+def test_joining_in_the_middle(make_clip, number_of, tmp_path, codec, suffix):
+    """A seek finds base, update and activation again, without anything before."""
+    film = tmp_path / "clip.mkv"
+    if codec in MADE:
+        remux(MADE[codec], film)
+    else:
+        make_clip(film, codec=codec, frames=FRAMES, gop=GOP, numbers=True)
+    if (codec, suffix) == ("libvpx", "mp4"):
+        suffix = "webm"  # MP4 holds no VP8
+    with open_media(film) as media:
+        times = sorted(unit.time for unit in media.access_units())
+    net = tmp_path / f"net.{suffix}"
+    embed(film, net, base(40), updates={times[9]: update(80), times[37]: update(120)})
+    state = FilterState()
+    seen = []
+
+    def hear(item) -> None:
+        state.access_unit(item.pts, parse_records(item.records), item.clvs_start)
+
+    with open_media(net) as media:
+        start = sorted(unit.time for unit in media.access_units())[34]
+        for item in media.pictures(hear, start=start):
+            (active,) = state.active(item.pts)
+            assert not active.activation.nnpfa_target_base_flag
+            seen.append((number_of(item.picture.planes[0]), active.update))
+    assert seen == [(n, update(80) if n < 37 else update(120)) for n in range(34, FRAMES)]

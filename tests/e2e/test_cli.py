@@ -527,3 +527,27 @@ def test_layers(network, tmp_path, capsys):
     for wrong in ("", "4,x", "0", "4,,2", "99"):
         with pytest.raises(SystemExit):
             main(["pack", str(model), "-o", str(tmp_path / "x.nnc"), "--layers", wrong])
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
+def test_the_main_job_in_av1(tmp_path, suffix, capsys):
+    coded = tmp_path / f"coded.{suffix}"
+    encoder = ["-c:v", "libsvtav1", "-preset", "12", "-svtav1-params", "lookahead=16"]
+    command = ["encode", "-i", str(CLIP), "-t", "0.4", "-g", "6", *encoder, "-q", str(coded)]
+    assert main(command) == 0
+    assert main(["probe", str(coded), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (found,) = report["networks"]
+    assert len(found["occurrences"]) == 2
+    enhanced = tmp_path / "enhanced.mp4"
+    assert main(["enhance", "-i", str(coded), *FAST, str(enhanced), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["enhanced"] == facts["pictures"] == 10
+    assert main(["strip", "-i", str(coded), str(tmp_path / f"bare.{suffix}"), "-q"]) == 0
+    assert main(["probe", str(tmp_path / f"bare.{suffix}")]) == Exit.NO_NETWORK
+
+
+def test_an_encoder_without_a_place_is_refused_before_the_work(tmp_path, capsys):
+    line = fails(capsys, Exit.USAGE, "encode", "-i", CLIP, "-c:v", "ffv1", tmp_path / "x.mkv")
+    assert "ffv1 has no place for a network" in line
+    assert list(tmp_path.iterdir()) == []

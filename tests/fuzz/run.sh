@@ -14,7 +14,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
-targets=${FUZZ_TARGETS:-batch decode round_trip search unit nnc sei model}
+targets=${FUZZ_TARGETS:-batch decode round_trip search unit nnc sei carriage model}
 work=$PWD/build/fuzz
 committed=$PWD/tests/fuzz/corpus
 python=${PYTHON:-python3}

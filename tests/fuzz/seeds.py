@@ -15,6 +15,8 @@ from uuid import UUID
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from nnrvideo.carriage import NalFraming, carriage_for
+from nnrvideo.carriage.nal import split_annexb
 from nnrvideo.model import infer_contract, load_onnx, pack, to_nnpfc
 from nnrvideo.nnc import (
     DecoderState,
@@ -34,7 +36,7 @@ from nnrvideo.sei import (
 )
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from targets import NEXT
+from targets import CODECS, NEXT
 
 FROZEN = Path(__file__).resolve().parents[1] / "conformance" / "data" / "nnc"
 
@@ -192,9 +194,50 @@ def sei() -> Iterator[bytes]:
     yield b"\0" + pack_records([message_of(stream), message_of(Nnpfa.activate(7))])
 
 
+# Parameter sets and a key frame of each codec, from small films.
+_VVC = Path(__file__).resolve().parents[1] / "conformance" / "data" / "vvc"
+_UNITS = {
+    "h264": "00000001674d400a eca2c4ec044000000300400000 0c03c489658000000168efbcb200000165888404",
+    "hevc": "00000001460150 000000014201010160000003009000000300000300 1e"
+    "a0904184b2dd29 000000014401c1 0000000126 01af13",
+    "av1": "1200 0a0b00000004 3cfebc4af90040 320a10 00aabbccddeeff0011",
+}
+
+
+def carriage() -> Iterator[bytes]:
+    """Access units of every codec with messages, in start codes and length fields."""
+    network = load_onnx(next(networks()))
+    base = to_nnpfc(infer_contract(network), None, nnpfc_id=7, payload=b"network")
+    messages = [message_of(base), message_of(Nnpfa.activate(7))]
+    for number, codec in enumerate(CODECS):
+        unit = bytes.fromhex(_UNITS[codec]) if codec in _UNITS else None
+        for path in sorted(_VVC.glob("*.266")) if unit is None else [None]:
+            data = path.read_bytes()[:400] if path is not None else unit
+            assert data is not None
+            with_messages = carriage_for(codec).insert(data, messages)
+            yield bytes([number, 0]) + with_messages
+            yield bytes([number, 0]) + data
+            if codec == "av1":
+                record = bytes.fromhex("81000c00") + data[2:15] + with_messages[15:-12]
+                yield bytes([number, len(record) % 256]) + record[:255] + with_messages
+                continue
+            framing = NalFraming(4)
+            units = [with_messages[s.start : s.end] for s in split_annexb(with_messages)]
+            record = {
+                "h264": bytes.fromhex("014d400affe100"),
+                "hevc": bytes(21) + bytes([3, 1, 0x27, 0, 1, 0, 4]) + bytes.fromhex("4e010180"),
+                "vvc": bytes.fromhex(
+                    "ff00351f020233c000c0404101deadbeef00b00090000001 8c00030061 10"
+                ),
+            }[codec]
+            sample = b"".join(map(framing.frame, units))
+            yield bytes([number, len(record)]) + record + sample
+
+
 def main() -> None:
     """Writes all seeds."""
-    for name, seeds in (("nnc", nnc), ("model", model), ("sei", sei)):
+    kinds = (("nnc", nnc), ("model", model), ("sei", sei), ("carriage", carriage))
+    for name, seeds in kinds:
         folder = Path(sys.argv[1]) / name
         folder.mkdir(parents=True, exist_ok=True)
         for index, data in enumerate(seeds()):

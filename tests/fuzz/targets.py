@@ -13,6 +13,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from nnrvideo import nnc
+from nnrvideo.carriage import FILTER_PAYLOAD_TYPES, carriage_for, picture_order
 from nnrvideo.errors import NnrVideoError
 from nnrvideo.limits import Limits
 from nnrvideo.model import (
@@ -125,6 +126,49 @@ def fuzz_sei(data: bytes) -> None:
     return None
 
 
+CODECS = ("h264", "hevc", "vvc", "av1")
+_ADDED = SeiMessage(211, b"\x10\xc5")
+
+
+def fuzz_carriage(data: bytes) -> None:
+    """An access unit behind its codec and, after its length, the configuration record."""
+    if len(data) < 2:
+        return None
+    codec, record, unit = CODECS[data[0] % 4], data[2 : 2 + data[1]], data[2 + data[1] :]
+    try:
+        carriage = carriage_for(codec, record, limits=LIMITS)
+    except NnrVideoError as error:
+        return well_told(error)
+    order = picture_order(codec, record)
+    for action in (
+        carriage.configuration_messages,
+        carriage.strip_configuration,
+        lambda: carriage.is_clvs_start(unit, first=True),
+        lambda: carriage.is_random_access(unit),
+        lambda: carriage.ends_sequence(unit),
+        lambda: order and order.key(unit),
+        lambda: order and order.key(unit),
+    ):
+        try:
+            action()
+        except NnrVideoError as error:
+            well_told(error)
+    try:
+        found = carriage.messages(unit)
+        stripped = carriage.strip(unit)
+        added = carriage.insert(unit, [_ADDED])
+    except NnrVideoError as error:
+        return well_told(error)
+    assert carriage.strip(stripped) == stripped
+    try:
+        assert not FILTER_PAYLOAD_TYPES & {m.payload_type for m in carriage.messages(stripped)}
+    except NnrVideoError as error:
+        well_told(error)  # only what cannot be read is left
+    if len(found) < LIMITS.max_messages:
+        assert sorted(map(repr, carriage.messages(added))) == sorted(map(repr, [*found, _ADDED]))
+    return None
+
+
 def fuzz_model(data: bytes) -> None:
     """A topology, with zeros for weights, on its way to an inference session."""
     try:
@@ -193,5 +237,6 @@ _GRAPH = Topology.parse(_doubling()).graph
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "nnc": fuzz_nnc,
     "sei": fuzz_sei,
+    "carriage": fuzz_carriage,
     "model": fuzz_model,
 }

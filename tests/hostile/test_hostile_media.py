@@ -6,6 +6,7 @@ Every function that reads a film is driven over the same damaged files.
 
 from __future__ import annotations
 
+import binascii
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +20,20 @@ from hypothesis import strategies as st
 from nnrvideo.authoring import embed, extract, probe, strip
 from nnrvideo.carriage import carriage_for
 from nnrvideo.container import open_media
-from nnrvideo.errors import NnrVideoError
+from nnrvideo.errors import BitstreamError, NnrVideoError
 from nnrvideo.player import enhanced_pictures
 from nnrvideo.sei import Nnpfc
 
-CODECS = {"h264": "libx264", "hevc": "libx265"}
+CODECS = {
+    "h264": "libx264",
+    "hevc": "libx265",
+    "av1": "libsvtav1",
+    "vvc": None,
+    "vp9": "libvpx-vp9",
+}
+RECORDS = {"h264": b"avcC", "hevc": b"hvcC", "av1": b"av1C", "vvc": b"vvcC", "vp9": b"vpcC"}
+RAW = {"vvc": "266"}  # suffix, where it is not the codec's name
+VVC = Path(__file__).parents[1] / "conformance/data/vvc/closed.266"
 PAYLOAD = bytes(np.random.default_rng(5).integers(0, 256, 500, dtype=np.uint8))
 NETWORK = Nnpfc(
     nnpfc_purpose=0x01,
@@ -36,14 +46,22 @@ NETWORK = Nnpfc(
 )
 
 
+def suffixes(codec: str) -> list[str]:
+    if codec in ("av1", "vp9"):
+        return ["mp4", "webm", "mkv", *(["obu"] if codec == "av1" else [])]
+    return ["mp4", "mkv", "ts", RAW.get(codec, codec)]
+
+
 @pytest.fixture(scope="module")
 def films(make_clip, tmp_path_factory) -> dict[tuple[str, str], bytes]:
     """Small films with a network inside, by codec and suffix."""
     folder = tmp_path_factory.mktemp("films")
     found = {}
     for codec, encoder in CODECS.items():
-        for suffix in ("mp4", "mkv", "ts", codec):
-            clip = make_clip(folder / f"bare.{codec}.mp4", codec=encoder, frames=6, gop=3)
+        for suffix in suffixes(codec):
+            clip = VVC
+            if encoder is not None:
+                clip = make_clip(folder / f"bare.{codec}.mp4", codec=encoder, frames=6, gop=3)
             film = folder / f"net-{codec}.{suffix}"
             embed(clip, film, NETWORK)
             found[codec, suffix] = film.read_bytes()
@@ -84,13 +102,11 @@ def use(path: Path, folder: Path) -> None:
     assert path.read_bytes() == before
 
 
-SUFFIXES = ["mp4", "mkv", "ts", "raw"]
+FILMS = [(codec, suffix) for codec in CODECS for suffix in suffixes(codec)]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(("codec", "suffix"), FILMS)
 def test_films_that_end_too_soon(films, tmp_path, codec, suffix):
-    suffix = codec if suffix == "raw" else suffix
     whole = films[codec, suffix]
     path = tmp_path / f"film.{suffix}"
     for share in (0.0, 0.002, 0.05, 0.3, 0.5, 0.8, 0.95, 0.999):
@@ -98,10 +114,8 @@ def test_films_that_end_too_soon(films, tmp_path, codec, suffix):
         use(path, tmp_path)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(("codec", "suffix"), FILMS)
 def test_films_with_flipped_bytes(films, tmp_path, codec, suffix):
-    suffix = codec if suffix == "raw" else suffix
     whole = films[codec, suffix]
     path = tmp_path / f"film.{suffix}"
     for seed in range(12):
@@ -117,7 +131,7 @@ def test_films_with_flipped_bytes(films, tmp_path, codec, suffix):
 def test_broken_configuration_record(films, tmp_path, codec):
     """The record says how long length fields are; without it no NAL unit is found."""
     whole = films[codec, "mp4"]
-    box = whole.index({"h264": b"avcC", "hevc": b"hvcC"}[codec])
+    box = whole.index(RECORDS[codec])
     path = tmp_path / "film.mp4"
     for offset in range(4, 40):
         for value in (0, 255):
@@ -129,7 +143,7 @@ def test_broken_configuration_record(films, tmp_path, codec):
             attempt(lambda: play(path))
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_length_field_beyond_the_sample(films, tmp_path, codec):
     """The message is lost, and that is said; the other sample's message is found."""
     whole = films[codec, "mp4"]
@@ -154,7 +168,10 @@ def test_length_field_beyond_the_sample(films, tmp_path, codec):
 @pytest.mark.parametrize("codec", CODECS)
 @settings(max_examples=200, deadline=None)
 @given(
-    data=st.binary(max_size=200), head=st.sampled_from([b"", b"\0\0\1", b"\0\0\0\1", b"\0\0\0\5"])
+    data=st.binary(max_size=200),
+    head=st.sampled_from(
+        [b"", b"\0\0\1", b"\0\0\0\1", b"\0\0\0\5", b"\x0a\1\0\x32", b"\x2a\x20\4\xff\1nnrvideo"]
+    ),
 )
 def test_carriage_of_any_bytes(codec, data, head):
     carriage = attempt(lambda: carriage_for(codec, b""))
@@ -165,14 +182,51 @@ def test_carriage_of_any_bytes(codec, data, head):
     attempt(lambda: carriage.ends_sequence(head + data))
 
 
+@pytest.mark.parametrize(
+    ("codec", "record", "unit"),
+    [
+        ("h264", b"", b"\0\0\1\x65"),
+        ("hevc", b"", b"\0\0\1\x26"),
+        ("vvc", b"", b"\0\0\1\x26"),
+        ("h264", b"\1\x64\0\x1f\xfc\xe0\0", b"\1\x65"),
+        ("av1", b"", b"\x0a\0"),
+    ],
+)
+def test_floods_of_tiny_units(codec, record, unit):
+    """Where every byte of the film would cost a hundred bytes of memory."""
+    carriage = carriage_for(codec, record)
+    assert carriage.messages(unit * 65_536) == []
+    for action in (carriage.messages, carriage.strip, carriage.is_clvs_start):
+        with pytest.raises(BitstreamError, match="more than 65536"):
+            action(unit * 65_537)
+
+
 @pytest.mark.parametrize("codec", CODECS)
 @settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=120))
 def test_configuration_record_of_any_bytes(codec, data):
-    carriage = attempt(lambda: carriage_for(codec, b"\1" + data))
+    carriage = attempt(lambda: carriage_for(codec, b"\x81" + data))
     if not isinstance(carriage, NnrVideoError):
         attempt(carriage.configuration_messages)
         attempt(carriage.strip_configuration)
+
+
+@pytest.mark.parametrize("suffix", ["webm", "mkv", "mp4"])
+def test_flipped_bytes_in_the_track_beside_the_video(films, tmp_path, suffix):
+    whole = films["vp9", suffix]
+    text = binascii.b2a_base64(b"nnrvideo\0\0\0\0\0\0\0\1", newline=False)[:21]
+    mark = b"nnrvideo\0\0" if suffix == "mp4" else text
+    begin = whole.index(mark)
+    path = tmp_path / f"film.{suffix}"
+    for seed in range(30):
+        chance = random.Random(seed)
+        broken = bytearray(whole)
+        for _ in range(chance.choice([1, 3])):
+            broken[begin + chance.randrange(60)] = chance.randrange(256)
+        path.write_bytes(broken)
+        with open_media(path) as media:
+            assert len(list(media.pictures())) == 6
+        use(path, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["text.mp4", "noise.ts", "empty.mkv", "sound.mp4"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AVC and HEVC access units written by hand, in every framing."""
+"""AVC, HEVC and VVC access units written by hand, in every framing."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from nnrvideo.errors import BitstreamError, CarriageError, LimitExceededError, T
 from nnrvideo.limits import Limits
 from nnrvideo.sei import SeiMessage, write_sei_rbsp
 
-AUD = {"h264": b"\x09\xf0", "hevc": b"\x46\x01\x50"}
-SPS = {"h264": b"\x67\x64\x00\x1f\xac", "hevc": b"\x42\x01\x01\x60"}
-IDR = {"h264": b"\x65\x88\x84", "hevc": b"\x26\x01\xaf\x13"}
-CRA = {"hevc": b"\x2a\x01\xaf\x13"}
+AUD = {"h264": b"\x09\xf0", "hevc": b"\x46\x01\x50", "vvc": b"\x00\xa1\x28"}
+SPS = {
+    "h264": b"\x67\x64\x00\x1f\xac",
+    "hevc": b"\x42\x01\x01\x60",
+    "vvc": b"\x00\x79\x00\x0d\x02",
+}
+IDR = {"h264": b"\x65\x88\x84", "hevc": b"\x26\x01\xaf\x13", "vvc": b"\x00\x39\xc4\x13"}
+CRA = {"hevc": b"\x2a\x01\xaf\x13", "vvc": b"\x00\x49\xc4\x13"}
 BLA = {"hevc": b"\x20\x01\xaf\x13"}
-TRAIL = {"h264": b"\x41\x9a\x24", "hevc": b"\x02\x01\xd0\x11"}
-EOS = {"h264": b"\x0a", "hevc": b"\x48\x01"}
-SEI_HEADER = {"h264": b"\x06", "hevc": b"\x4e\x01"}
-CODECS = ["h264", "hevc"]
+GDR = {"vvc": b"\x00\x51\xc4\x13"}
+TRAIL = {"h264": b"\x41\x9a\x24", "hevc": b"\x02\x01\xd0\x11", "vvc": b"\x00\x01\xc4\x11"}
+EOS = {"h264": b"\x0a", "hevc": b"\x48\x01", "vvc": b"\x00\xa9"}
+SEI_HEADER = {"h264": b"\x06", "hevc": b"\x4e\x01", "vvc": b"\x00\xb9"}
+CODECS = ["h264", "hevc", "vvc"]
 FRAMINGS = [None, 1, 2, 3, 4]
 
 BASE = SeiMessage(210, b"\x00\x01\x11" + bytes(range(200)))
@@ -45,10 +50,21 @@ def hvcc(length_size: int, *units: bytes) -> bytes:
     return bytes(fixed) + array + b"".join(len(u).to_bytes(2, "big") + u for u in units)
 
 
+def vvcc(length_size: int, *units: bytes, ptl: bytes | None = None) -> bytes:
+    """``ptl`` is all between the first byte and the arrays."""
+    head = bytes([0xF8 | (length_size - 1) << 1 | (ptl is not None)]) + (ptl or b"")
+    if not units:
+        return head + b"\0"
+    # OPI and DCI stand alone, without a count.
+    arrays = bytes([2, 0x80 | 12, 0, 3]) + b"\0\x61\x10"
+    arrays += bytes([0x80 | 23]) + len(units).to_bytes(2, "big")
+    return head + arrays + b"".join(len(u).to_bytes(2, "big") + u for u in units)
+
+
 def configured(codec: str, length_size: int | None, **kwargs) -> tuple[CodecCarriage, NalFraming]:
     record = b""
     if length_size is not None:
-        record = avcc(length_size) if codec == "h264" else hvcc(length_size)
+        record = {"h264": avcc, "hevc": hvcc, "vvc": vvcc}[codec](length_size)
     return carriage_for(codec, record, **kwargs), NalFraming(length_size)
 
 
@@ -164,6 +180,63 @@ def test_clvs_starts_of_hevc():
         assert carriage.is_random_access(code + unit) is random_access
 
 
+def test_clvs_starts_of_vvc():
+    carriage = carriage_for("vvc")
+    code = b"\0\0\0\1"
+    for unit, start, start_if_first, random_access in [
+        (IDR["vvc"], True, True, True),
+        (b"\x00\x41\xc4\x13", True, True, True),  # IDR_N_LP
+        (CRA["vvc"], False, True, True),
+        (GDR["vvc"], False, True, True),
+        (TRAIL["vvc"], False, False, False),
+        (code + b"\0\x99\x40" + code + IDR["vvc"], True, True, True),  # with a picture header
+    ]:
+        assert carriage.is_clvs_start(code + unit) is start
+        assert carriage.is_clvs_start(code + unit, first=True) is start_if_first
+        assert carriage.is_random_access(code + unit) is random_access
+
+
+def test_vvc_messages_come_before_the_picture_header():
+    carriage, framing = configured("vvc", 4)
+    before = [AUD["vvc"], b"\0\x61\x10", b"\0\x69\x10", SPS["vvc"], b"\0\x89\x20"]  # OPI, DCI, APS
+    after = [b"\x00\x9a\x40", IDR["vvc"], b"\0\x91\x20"]  # TemporalId 1 in PH; suffix APS
+    au = b"".join(map(framing.frame, before + after))
+    result = carriage.insert(au, [ACTIVATION])
+    units = [result[s.start : s.end] for s in framing.split(result)]
+    added = b"\x00\xba" + rbsp.escape(write_sei_rbsp([ACTIVATION]))
+    assert units == [*before, added, *after]
+    assert carriage.strip(result) == au
+
+
+def test_vvc_ignores_sei_of_other_layers():
+    carriage = carriage_for("vvc")
+    other = b"\x01\xb9" + rbsp.escape(write_sei_rbsp([BASE]))  # nuh_layer_id 1
+    au = b"\0\0\0\1" + other + b"\0\0\0\1" + IDR["vvc"]
+    assert carriage.messages(au) == []
+    assert carriage.strip(au) == au
+
+
+@pytest.mark.parametrize(
+    "ptl",
+    [
+        None,
+        bytes.fromhex("00151f010200800000b000900000"),  # as libavformat writes it
+        # Three sublayers, two of them with a level; two constraint bytes, one sub-profile.
+        bytes.fromhex("00351f020233c000c0404101deadbeef00b000900000"),
+    ],
+)
+@pytest.mark.parametrize("length_size", [1, 2, 4])
+def test_vvcc_arrays_are_read_and_stripped(ptl, length_size):
+    units = [sei("vvc", BASE), sei("vvc", OTHER, ACTIVATION)]
+    carriage = carriage_for("vvc", vvcc(length_size, *units, ptl=ptl))
+    assert carriage.configuration_messages() == [BASE, OTHER, ACTIVATION]
+    left = vvcc(length_size, sei("vvc", OTHER), ptl=ptl)
+    assert carriage.strip_configuration() == left
+    framing = NalFraming(length_size)
+    au = framing.frame(IDR["vvc"])
+    assert carriage.messages(carriage.insert(au, [ACTIVATION])) == [ACTIVATION]
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_end_of_sequence(codec: str):
     carriage, framing = configured(codec, 4)
@@ -197,6 +270,9 @@ def test_suffix_sei_is_read_as_well():
     carriage = carriage_for("hevc")
     suffix = b"\x50\x01" + rbsp.escape(write_sei_rbsp([ACTIVATION]))
     assert carriage.messages(b"\0\0\0\1" + IDR["hevc"] + b"\0\0\0\1" + suffix) == [ACTIVATION]
+    suffix = b"\x00\xc1" + suffix[2:]
+    au = b"\0\0\0\1" + IDR["vvc"] + b"\0\0\0\1" + suffix
+    assert carriage_for("vvc").messages(au) == [ACTIVATION]
 
 
 def test_hvcc_arrays_are_read_and_stripped():
@@ -207,6 +283,14 @@ def test_hvcc_arrays_are_read_and_stripped():
     assert stripped.configuration_messages() == [OTHER]
     only = carriage_for("hevc", hvcc(4, sei("hevc", BASE)))
     assert only.strip_configuration() == hvcc(4)
+
+
+@pytest.mark.parametrize(("codec", "record"), [("hevc", hvcc), ("vvc", vvcc)])
+def test_empty_units_in_the_record(codec, record):
+    data = record(4, b"", sei(codec, BASE))
+    carriage = carriage_for(codec, data)
+    assert carriage.configuration_messages() == [BASE]
+    assert carriage.strip_configuration() == record(4, b"")
 
 
 def test_avcc_has_no_messages_and_is_kept():
@@ -222,13 +306,23 @@ def test_annexb_extradata_is_read_and_stripped():
     assert carriage.strip_configuration() == code + SPS["hevc"]
 
 
-@pytest.mark.parametrize(("codec", "record"), [("h264", avcc(4)), ("hevc", hvcc(4, b"\x4e\x01z"))])
+@pytest.mark.parametrize(
+    ("codec", "record"),
+    [
+        ("h264", avcc(4)),
+        ("hevc", hvcc(4, b"\x4e\x01z")),
+        (
+            "vvc",
+            vvcc(4, b"\0\xb9z", ptl=bytes.fromhex("00351f020233c000c0404101deadbeef00b000900000")),
+        ),
+    ],
+)
 def test_cut_configuration_record(codec: str, record: bytes):
     for end in range(1, len(record)):
         try:
             carriage_for(codec, record[:end]).configuration_messages()
         except TruncatedError as error:
-            assert error.unit in ("avcC", "hvcC")
+            assert error.unit in ("avcC", "hvcC", "vvcC")
         else:
             assert codec == "hevc" and end == 23 and record[22] == 0
 
@@ -255,11 +349,36 @@ def test_too_many_messages():
         carriage.messages(au)
 
 
+def test_other_codecs_are_refused_with_the_names_of_those_that_can():
+    with pytest.raises(CarriageError, match="ffv1 has no place") as caught:
+        carriage_for("ffv1")
+    assert "av1, h264, hevc, vp8, vp9, vvc" in str(caught.value)
+    assert supported_codecs() == ("av1", "h264", "hevc", "vp8", "vp9", "vvc")
+
+
 @pytest.mark.parametrize(
-    ("codec", "words"), [("vp9", "no place"), ("vvc", "not supported yet"), ("av1", "AV1")]
+    ("codec", "unit", "key"),
+    [
+        ("vp9", b"\x82", True),
+        ("vp9", b"\x86", False),
+        ("vp9", b"\x8a", False),  # show_existing_frame
+        ("vp9", b"\xa2", True),  # profile 1
+        ("vp9", b"\xb1", True),  # profile 3
+        ("vp9", b"\xb3", False),
+        ("vp9", b"\xb5", False),
+        ("vp9", b"\x02", False),  # no frame_marker
+        ("vp9", b"", False),
+        ("vp8", b"\x10", True),
+        ("vp8", b"\x11", False),
+        ("vp8", b"", False),
+    ],
 )
-def test_other_codecs_are_refused_with_the_names_of_those_that_can(codec: str, words: str):
-    with pytest.raises(CarriageError, match=words) as caught:
-        carriage_for(codec)
-    assert "h264, hevc" in str(caught.value)
-    assert supported_codecs() == ("h264", "hevc")
+def test_codecs_without_a_place(codec, unit, key):
+    carriage = carriage_for(codec, b"record")
+    assert not carriage.in_band
+    assert carriage.is_clvs_start(unit) is carriage.is_random_access(unit) is key
+    assert carriage.messages(unit) == carriage.configuration_messages() == []
+    assert carriage.strip(unit) == carriage.insert(unit, []) == unit
+    assert carriage.strip_configuration() == b"record"
+    with pytest.raises(CarriageError, match="no place"):
+        carriage.insert(unit, [BASE])
