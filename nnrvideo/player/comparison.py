@@ -19,7 +19,7 @@ import numpy as np
 from nnrvideo.container import DecodedPicture, open_media
 from nnrvideo.errors import ContainerError
 from nnrvideo.limits import Limits
-from nnrvideo.metrics import PsnrMeter, SsimMeter
+from nnrvideo.metrics import SequenceMeter
 from nnrvideo.picture import Picture
 from nnrvideo.player.files import EnhancedPicture, enhanced_pictures
 from nnrvideo.runtime import Upscaler, resize_picture
@@ -96,7 +96,7 @@ def compare_files(
     Raises:
         ContainerError: A file cannot be read, or sizes do not fit.
     """
-    plain_meter, network_meter = _Meter(ssim=ssim), _Meter(ssim=ssim)
+    plain_meter, network_meter = (SequenceMeter(structure=ssim, flicker=False) for _ in range(2))
     finder = _CropFinder(crop_size) if crop_size else None
     reasons: dict[str, int] = {}
     enhanced = unpaired = 0
@@ -130,8 +130,8 @@ def compare_files(
     return Comparison(
         pictures=plain_meter.pictures,
         enhanced=enhanced,
-        plain=plain_meter.quality(),
-        network=network_meter.quality(),
+        plain=_quality(plain_meter),
+        network=_quality(network_meter),
         upscaler=upscaler,
         unpaired=unpaired,
         crop=finder.best if finder is not None else None,
@@ -183,25 +183,9 @@ def _require_size(target: Picture, got: Picture, reference: Path, coded: Path) -
         )
 
 
-class _Meter:
-    """PSNR of all planes and SSIM of luma, summed over a sequence."""
-
-    def __init__(self, *, ssim: bool) -> None:
-        self._psnr = PsnrMeter()
-        self._ssim = SsimMeter() if ssim else None
-        self.pictures = 0
-
-    def add(self, reference: Picture, picture: Picture) -> None:
-        self._psnr.add(reference, picture)
-        if self._ssim is not None:
-            self._ssim.add(reference, picture)
-        self.pictures += 1
-
-    def quality(self) -> Quality:
-        planes = self._psnr.planes()
-        chroma = planes[1:] if len(planes) == 3 else (None, None)
-        ssim = self._ssim.mean() if self._ssim is not None else None
-        return Quality(planes[0], chroma[0], chroma[1], ssim)
+def _quality(meter: SequenceMeter) -> Quality:
+    found = meter.finish().quality
+    return Quality(found.psnr_y, found.psnr_cb, found.psnr_cr, found.ssim_y)
 
 
 class _CropFinder:
