@@ -12,6 +12,7 @@ from nnrvideo.errors import (
     NnrVideoError,
     UnsupportedFeatureError,
 )
+from nnrvideo.metrics import VmafError
 
 
 class Exit(enum.IntEnum):
@@ -47,7 +48,7 @@ def exit_code(error: BaseException) -> Exit:
         return Exit.NO_NETWORK
     if isinstance(error, (LimitExceededError, UnsupportedFeatureError)):
         return Exit.REJECTED
-    if isinstance(error, (InferenceError, ImportError)):
+    if isinstance(error, (InferenceError, VmafError, ImportError)):
         return Exit.ENVIRONMENT
     if isinstance(error, (UsageError, CarriageError, FileExistsError)):
         return Exit.USAGE

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nnrvideo report``: what networks are worth, measured, as one HTML file."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnrvideo.cli.args import add_common, add_overwrite, add_progress, check_output
+from nnrvideo.cli.exits import Exit, NoNetworkError, UsageError
+from nnrvideo.cli.measuring import add_measuring, measure_options
+from nnrvideo.cli.progress import progress
+from nnrvideo.cli.report import print_table
+from nnrvideo.files import write_bytes
+
+if TYPE_CHECKING:
+    from nnrvideo.report import Comparison, Report
+
+_FORMAT = """\
+Several files of one title, coded at several rates, make a curve; each --anchor with its files
+makes a curve of plain encodes to compare with.  Without an anchor networks are held against the
+plain pictures of the same files.
+
+examples:
+  nnrvideo report -r in.mp4 -i q22.mp4 q27.mp4 q32.mp4 --anchor x22.mp4 x27.mp4 x32.mp4 -o out.html
+  nnrvideo report -r in.mp4 -i coded.mp4 -o out.html --json out.json --csv out
+  nnrvideo report --from-json out.json -o again.html
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.epilog = _FORMAT
+    parser.add_argument(
+        "-r", dest="reference", metavar="SOURCE", type=Path, help="the original video"
+    )
+    parser.add_argument(
+        "-i",
+        dest="inputs",
+        metavar="CODED",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        help="videos with networks inside",
+    )
+    parser.add_argument(
+        "--anchor",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        action="append",
+        default=[],
+        help="plain encodes of the source, one curve; may be given several times",
+    )
+    parser.add_argument(
+        "--from-json", metavar="FILE", type=Path, help="render results instead of measuring"
+    )
+    parser.add_argument(
+        "-o", dest="output", metavar="OUT.html", type=Path, help="the page; opens without a network"
+    )
+    parser.add_argument(
+        "--json", metavar="OUT.json", type=Path, help="write the results ('-': standard output)"
+    )
+    parser.add_argument(
+        "--csv",
+        metavar="PREFIX",
+        help="write each curve to PREFIX-NUMBER-NAME.csv, as nnrvideo bdrate reads them",
+    )
+    parser.add_argument("--title", metavar="TEXT", help="heading (default: name of the source)")
+    parser.add_argument(
+        "--project",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="also tell BD-rates of a film of this length that sends its base networks once; "
+        "0: do not (default: %(default)g)",
+    )
+    add_measuring(parser, metrics="psnr,ssim,flicker, and vmaf where there is libvmaf")
+    add_overwrite(parser)
+    add_progress(parser)
+    add_common(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    _check(options)
+    for path in (options.output, options.json):
+        if path is not None:
+            check_output(path, overwrite=options.overwrite)
+    if options.from_json is not None:
+        report = _read(options.from_json)
+    else:
+        report = _measure(options)
+    if options.title is not None:
+        report = dataclasses.replace(report, title=options.title)
+    _write(report, options)
+    if not options.quiet and str(options.json) != "-":
+        _print(report, options)
+    unused = [entry.name for entry in report.coded if entry.enhanced == 0]
+    if unused:
+        print(f"networks were never used in: {', '.join(unused)}", file=sys.stderr)
+        return Exit.REJECTED
+    return Exit.OK
+
+
+def _check(options: argparse.Namespace) -> None:
+    measures = options.reference is not None or options.inputs or options.anchor
+    if options.from_json is not None and measures:
+        raise UsageError("--from-json renders results; it takes no -r, -i or --anchor")
+    if options.from_json is None and not (options.reference is not None and options.inputs):
+        raise UsageError("give -r SOURCE and -i CODED ..., or --from-json FILE")
+    if options.output is None and options.json is None and options.csv is None:
+        raise UsageError("give at least one of -o OUT.html, --json OUT.json and --csv PREFIX")
+    if not 0 <= options.project < float("inf"):
+        raise UsageError("--project takes seconds, or 0")
+
+
+def _measure(options: argparse.Namespace) -> Report:
+    from nnrvideo import __version__
+    from nnrvideo.report import NothingToReportError, make_report
+
+    default = ("psnr", "ssim", "vmaf", "flicker")
+    wanted, absent = measure_options(options, default=default, crops=True)
+    try:
+        with progress("measuring", quiet=options.quiet, lines_to=options.progress) as show:
+            report = make_report(
+                options.reference,
+                options.inputs,
+                options.anchor,
+                wanted,
+                projected_seconds=options.project or None,
+                software=f"nnrvideo {__version__}",
+                progress=lambda _, done, total: show(done, total),
+            )
+    except NothingToReportError as error:
+        raise NoNetworkError(str(error)) from error
+    return dataclasses.replace(report, absent={**absent, **report.absent})
+
+
+def _read(path: Path) -> Report:
+    from nnrvideo.report import MAX_JSON_BYTES, from_json
+
+    with path.open("rb") as file:
+        return from_json(file.read(MAX_JSON_BYTES + 1))
+
+
+def _write(report: Report, options: argparse.Namespace) -> None:
+    from nnrvideo.report import curve_files, render, to_json
+
+    if options.output is not None:
+        page = render(report).encode()
+        write_bytes(options.output, page, overwrite=options.overwrite)
+    if options.json is not None:
+        text = json.dumps(to_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        if str(options.json) == "-":
+            sys.stdout.write(text)
+        else:
+            write_bytes(options.json, text.encode(), overwrite=options.overwrite)
+    if options.csv is not None:
+        for suffix, table in curve_files(report):
+            path = Path(f"{options.csv}-{suffix}.csv")
+            write_bytes(path, table.encode(), overwrite=options.overwrite)
+
+
+def _print(report: Report, options: argparse.Namespace) -> None:
+    from nnrvideo.report import comparisons
+
+    found = comparisons(report)
+    for anchor, test in dict.fromkeys((c.anchor, c.test) for c in found):
+        rows = [_row(c) for c in found if (c.anchor, c.test) == (anchor, test)]
+        header = ("metric", "BD-rate", "BD-metric", "overlap")
+        print_table(header, rows, f"{test} against {anchor}")
+    for metric, reason in report.absent.items():
+        print(f"no {metric}: {reason}")
+    if options.output is not None:
+        print(f"{report.title} -> {options.output}")
+
+
+def _row(comparison: Comparison) -> tuple[str, ...]:
+    delta = comparison.delta
+    if isinstance(delta, str):
+        return (comparison.metric.name, "-", "-", delta)
+    return (
+        comparison.metric.name,
+        "-" if delta.rate_percent is None else f"{delta.rate_percent:+.2f} %",
+        "-" if delta.quality is None else f"{delta.quality:+.4g}",
+        f"{delta.quality_overlap:.0%}",
+    )

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Curves and deltas of a report with known answers."""
+
+from dataclasses import replace
+
+import pytest
+
+from nnrvideo.metrics import Quality
+from nnrvideo.metrics.curves import read_curves
+from nnrvideo.report import comparisons, curve_files
+from nnrvideo.report.deltas import curves
+
+
+def test_rates_are_charged_with_what_is_sent(report):
+    network, plain, anchor = curves(report)
+    assert (network.name, network.kind) == ("hevc + network", "network")
+    assert plain.name == "hevc, lanczos upscale"
+    assert [p.kbps for p in network.points] == [100, 200, 400, 800]
+    assert [p.kbps for p in plain.points] == [90, 190, 390, 790]
+    assert [p.kbps for p in anchor.points] == [125, 250, 500, 1000]
+
+
+def test_projection_spreads_the_base_networks_alone(report):
+    # 10 000 bits of base over 20 s instead of 2 s; repetitions go on.
+    point = curves(report)[0].points[0]
+    assert point.projected_kbps == pytest.approx(100 - 5 + 0.5)
+
+
+def test_bd_rate_of_a_constant_factor(report):
+    found = {(c.anchor, c.metric.key): c for c in comparisons(report)}
+    assert found["anchor h264", "psnr_y"].delta.rate_percent == pytest.approx(-20)
+    assert found["anchor h264", "psnr_y"].projected.rate_percent < -20
+    assert found["anchor h264", "psnr_y"].delta.quality_overlap == 1
+    assert ("hevc, lanczos upscale", "psnr_y") in found
+    assert ("anchor h264", "ms_ssim_y") not in found
+    assert list(found)[0] == ("anchor h264", "psnr_y")
+
+
+def test_longer_files_project_nothing(report):
+    short = replace(report, projected_seconds=1.0)
+    assert all(c.projected is None for c in comparisons(short))
+    assert curves(short)[0].points[0].projected_kbps == pytest.approx(100)
+
+
+def test_a_curve_that_falls_has_a_reason_instead_of_a_figure(report, with_coded):
+    found = comparisons(with_coded(network=Quality(psnr_y=39.0)))
+    assert "does not rise" in next(c for c in found if c.metric.key == "psnr_y").delta
+
+
+def test_without_anchors_only_the_plain_side_is_compared(report):
+    found = comparisons(replace(report, anchors=()))
+    assert {c.anchor for c in found} == {"hevc, lanczos upscale"}
+
+
+def test_files_for_bdrate(report, tmp_path):
+    names = []
+    for name, text in curve_files(report):
+        names.append(name)
+        (tmp_path / name).write_text(text)
+        read = read_curves(tmp_path / name).metrics
+        assert set(read) == {"psnr_y", "ssim_y", "vmaf"}
+    assert names == ["1-hevc-network", "2-hevc-lanczos-upscale", "3-anchor-h264"]
+    assert read["psnr_y"][0] == (125, 31)
+
+
+def test_names_of_files_cannot_leave_the_folder(report, with_coded):
+    names = [name for name, _ in curve_files(with_coded(curve="../../etc/x\0y"))]
+    assert not [n for n in names if "/" in n or "." in n or "\0" in n]
