@@ -16,7 +16,7 @@ from nnrvideo.cli.args import (
     add_progress,
     check_output,
 )
-from nnrvideo.cli.exits import Exit, NoNetworkError
+from nnrvideo.cli.exits import Exit, NoNetworkError, UsageError
 from nnrvideo.cli.measuring import add_measuring, measure_options
 from nnrvideo.cli.progress import progress
 from nnrvideo.cli.report import human_bytes, print_json, print_table
@@ -25,7 +25,7 @@ from nnrvideo.files import write_bytes
 if TYPE_CHECKING:
     from nnrvideo.authoring import ProbeReport
     from nnrvideo.metrics import Quality
-    from nnrvideo.report import CropPictures, Measured
+    from nnrvideo.report import CropPictures, Measured, MeasureOptions
 
 _ZOOM = 2
 # Field of Quality -> heading and format; columns without any figure are left out.
@@ -73,6 +73,10 @@ def execute(options: argparse.Namespace) -> int:
 
     if options.png is not None:
         check_output(options.png, overwrite=options.overwrite)
+    if options.no_ssim and options.metrics is not None:
+        raise UsageError("--no-ssim and --metrics say different things; give one")
+    if options.crop is not None and options.png is None:
+        raise UsageError("--crop is the size of --png OUT.png, which is missing")
     default = ("psnr",) if options.no_ssim else ("psnr", "ssim")
     wanted, _ = measure_options(options, default=default, crops=options.png is not None)
     report = probe(options.input)
@@ -83,9 +87,9 @@ def execute(options: argparse.Namespace) -> int:
     if options.png is not None and result.crops:
         write_bytes(options.png, _crop_png(result.crops[0]), overwrite=options.overwrite)
     if options.json:
-        print_json(_facts(result, report, options))
+        print_json(_facts(result, report, wanted))
     else:
-        _print(result, report, options)
+        _print(result, report, wanted)
     if result.enhanced == 0:
         reasons = "; ".join(result.reasons) or "unknown reason"
         print(f"the network was never used: {reasons}")
@@ -98,7 +102,7 @@ def _sides(result: Measured) -> tuple[Quality, Quality]:
     return result.plain.quality, result.network.quality
 
 
-def _facts(result: Measured, report: ProbeReport, options: argparse.Namespace) -> dict[str, Any]:
+def _facts(result: Measured, report: ProbeReport, wanted: MeasureOptions) -> dict[str, Any]:
     plain, network = _sides(result)
     return {
         "pictures": len(result.times),
@@ -106,7 +110,7 @@ def _facts(result: Measured, report: ProbeReport, options: argparse.Namespace) -
         "unpaired": result.unpaired,
         "video_bits": report.video_bytes * 8,
         "network_bits": report.network_bytes * 8,
-        "upscaler": options.upscaler,
+        "upscaler": wanted.upscaler.value,
         "plain": dataclasses.asdict(plain),
         "network": dataclasses.asdict(network),
         "psnr_y_gain_db": network.psnr_y - plain.psnr_y,
@@ -115,7 +119,7 @@ def _facts(result: Measured, report: ProbeReport, options: argparse.Namespace) -
     }
 
 
-def _print(result: Measured, report: ProbeReport, options: argparse.Namespace) -> None:
+def _print(result: Measured, report: ProbeReport, wanted: MeasureOptions) -> None:
     plain, network = _sides(result)
     video, weight = report.video_bytes * 8, report.network_bytes * 8
     columns = [
@@ -123,7 +127,7 @@ def _print(result: Measured, report: ProbeReport, options: argparse.Namespace) -
     ]
     headings = (_COLUMNS[name][0] for name in columns)
     rows = [
-        (f"plain {options.upscaler} upscale", f"{video}", "", *_figures(plain, None, columns)),
+        (f"plain {wanted.upscaler.value} upscale", f"{video}", "", *_figures(plain, None, columns)),
         ("network", f"{video}", f"{weight}", *_figures(network, plain.psnr_y, columns)),
     ]
     print_table(("", "video bits", "network bits", "PSNR Y", "gain dB", *headings), rows)

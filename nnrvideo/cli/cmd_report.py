@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nnrvideo.cli.args import add_common, add_overwrite, add_progress, check_output
 from nnrvideo.cli.exits import Exit, NoNetworkError, UsageError
-from nnrvideo.cli.measuring import add_measuring, measure_options
+from nnrvideo.cli.measuring import add_measuring, given, measure_options
 from nnrvideo.cli.progress import progress
 from nnrvideo.cli.report import print_table
 from nnrvideo.files import write_bytes
@@ -20,6 +20,7 @@ from nnrvideo.files import write_bytes
 if TYPE_CHECKING:
     from nnrvideo.report import Comparison, Report
 
+_PROJECTED = 30.0  # seconds
 _FORMAT = """\
 Several files of one title, coded at several rates, make a curve; each --anchor with its files
 makes a curve of plain encodes to compare with.  Without an anchor networks are held against the
@@ -58,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="plain encodes of the source, one curve; may be given several times",
     )
     parser.add_argument(
+        "--anchor-name",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="what to call the curve of the first, second, ... --anchor (default: its codec)",
+    )
+    parser.add_argument(
         "--from-json", metavar="FILE", type=Path, help="render results instead of measuring"
     )
     parser.add_argument(
@@ -75,10 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--project",
         type=float,
-        default=30.0,
         metavar="SECONDS",
         help="also tell BD-rates of a film of this length that sends its base networks once; "
-        "0: do not (default: %(default)g)",
+        f"0: do not (default: {_PROJECTED:g})",
     )
     add_measuring(parser, metrics="psnr,ssim,flicker, and vmaf where there is libvmaf")
     add_overwrite(parser)
@@ -98,6 +105,8 @@ def execute(options: argparse.Namespace) -> int:
         report = _measure(options)
     if options.title is not None:
         report = dataclasses.replace(report, title=options.title)
+    if options.project is not None:
+        report = dataclasses.replace(report, projected_seconds=options.project or None)
     _write(report, options)
     if not options.quiet and str(options.json) != "-":
         _print(report, options)
@@ -109,14 +118,18 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    measures = options.reference is not None or options.inputs or options.anchor
-    if options.from_json is not None and measures:
-        raise UsageError("--from-json renders results; it takes no -r, -i or --anchor")
+    if options.from_json is not None:
+        sources = {"-r": options.reference, "-i": options.inputs, "--anchor": options.anchor}
+        wrong = [name for name, value in sources.items() if value] + given(options)
+        if wrong:
+            raise UsageError(f"--from-json renders results; it takes no {', '.join(wrong)}")
+    if len(options.anchor_name) > len(options.anchor):
+        raise UsageError("there are more --anchor-name than --anchor")
     if options.from_json is None and not (options.reference is not None and options.inputs):
         raise UsageError("give -r SOURCE and -i CODED ..., or --from-json FILE")
     if options.output is None and options.json is None and options.csv is None:
         raise UsageError("give at least one of -o OUT.html, --json OUT.json and --csv PREFIX")
-    if not 0 <= options.project < float("inf"):
+    if options.project is not None and not 0 <= options.project < float("inf"):
         raise UsageError("--project takes seconds, or 0")
 
 
@@ -133,7 +146,8 @@ def _measure(options: argparse.Namespace) -> Report:
                 options.inputs,
                 options.anchor,
                 wanted,
-                projected_seconds=options.project or None,
+                anchor_names=options.anchor_name,
+                projected_seconds=_PROJECTED,
                 software=f"nnrvideo {__version__}",
                 progress=lambda _, done, total: show(done, total),
             )

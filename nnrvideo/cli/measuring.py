@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from nnrvideo.report import MeasureOptions
 
 _METRICS = ("psnr", "ssim", "vmaf", "flicker")
+_CROP = 192
+_OPTIONS = ("upscaler", "metrics", "crop", "frames", "threads")
 
 
 def add_measuring(parser: argparse.ArgumentParser, *, metrics: str) -> None:
@@ -24,8 +26,7 @@ def add_measuring(parser: argparse.ArgumentParser, *, metrics: str) -> None:
     parser.add_argument(
         "--upscaler",
         choices=("bilinear", "bicubic", "lanczos"),
-        default="lanczos",
-        help="plain upscale to compare with (default: %(default)s)",
+        help="plain upscale to compare with (default: lanczos)",
     )
     parser.add_argument(
         "--metrics",
@@ -36,14 +37,18 @@ def add_measuring(parser: argparse.ArgumentParser, *, metrics: str) -> None:
     parser.add_argument(
         "--crop",
         type=int,
-        default=192,
         metavar="N",
-        help="side of crops in luma samples (default: %(default)s)",
+        help=f"side of crops in luma samples (default: {_CROP})",
     )
     parser.add_argument("--frames", type=int, metavar="N", help="measure the first N pictures only")
     parser.add_argument(
         "--threads", type=int, metavar="N", help="threads of networks and metrics (default: all)"
     )
+
+
+def given(options: argparse.Namespace) -> list[str]:
+    """Those of the options that were given, as they are spelt."""
+    return [f"--{name}" for name in _OPTIONS if getattr(options, name) is not None]
 
 
 def measure_options(
@@ -87,11 +92,11 @@ def measure_options(
                 raise
             absent = dict.fromkeys(("vmaf", "vmaf_neg"), str(error))
     return MeasureOptions(
-        upscaler=Upscaler(options.upscaler),
+        upscaler=Upscaler(options.upscaler or "lanczos"),
         structure="ssim" in metrics,
         flicker="flicker" in metrics,
         vmaf=tool,
         threads=options.threads,
         max_pictures=options.frames,
-        crop_size=options.crop if crops else 0,
+        crop_size=(options.crop or _CROP) if crops else 0,
     ), absent

@@ -35,7 +35,7 @@ EXECUTABLE_VARIABLE = "NNRVIDEO_FFMPEG"
 _PIXEL_FORMATS = {8: "yuv420p", 10: "yuv420p10le", 12: "yuv420p12le"}
 _UHD_ROWS = 1440  # above this the model for 2160 rows, seen from 1.5 picture heights, applies
 _LOG = "vmaf.json"
-_WAIT = 60.0  # seconds that libvmaf may take to finish once it has everything
+_WAIT = 600.0  # seconds that libvmaf may take to finish once it has everything
 
 
 class VmafError(NnrVideoError):

@@ -3,7 +3,7 @@
 
 from nnrvideo.report.assemble import NothingToReportError, make_report, network_facts
 from nnrvideo.report.crops import CropKind, CropPictures
-from nnrvideo.report.deltas import Comparison, comparisons, curve_files
+from nnrvideo.report.deltas import Comparison, comparisons, curve_files, to_json
 from nnrvideo.report.measure import Measured, MeasureOptions, measure_file
 from nnrvideo.report.page import render
 from nnrvideo.report.results import (
@@ -11,7 +11,6 @@ from nnrvideo.report.results import (
     Report,
     ReportFileError,
     from_json,
-    to_json,
 )
 
 __all__ = [

@@ -56,6 +56,7 @@ def make_report(
     options: MeasureOptions | None = None,
     *,
     title: str | None = None,
+    anchor_names: Sequence[str] = (),
     projected_seconds: float | None = None,
     software: str = "",
     progress: FileProgress | None = None,
@@ -68,6 +69,8 @@ def make_report(
         anchors: Plain encodes, for each curve its files.
         options: What to measure.
         title: Heading; the name of the source if absent.
+        anchor_names: Names of the anchors' curves, in their order; those without are called by
+            their codec.
         projected_seconds: Also tell BD-rates for a film of this length that sends its base
             networks once, where the files are shorter.
         software: Name and version of the program, for the page.
@@ -83,9 +86,7 @@ def make_report(
     # Before any work: measuring takes long.
     probes = [_probe(path) for path in coded]
     entries = [report.coded_file(*pair) for pair in zip(coded, probes, strict=True)]
-    plain = [
-        report.anchor_file(path, number) for number, group in enumerate(anchors) for path in group
-    ]
+    plain = [[report.anchor_file(path) for path in group] for group in anchors]
     measured = report.first
     return Report(
         title=title or reference.name,
@@ -99,7 +100,7 @@ def make_report(
             seconds=float(measured.seconds),
         ),
         coded=tuple(sorted(entries, key=lambda entry: entry.bits.total / entry.seconds)),
-        anchors=tuple(_named_apart(plain)),
+        anchors=_named_apart(plain, anchor_names),
         upscaler=options.upscaler.value,
         projected_seconds=projected_seconds,
         vmaf_model=report.vmaf_model,
@@ -184,13 +185,13 @@ class _Reporter:
             notes=(*_why(measured), *found.problems),
         )
 
-    def anchor_file(self, path: Path, number: int) -> AnchorFile:
-        """Measures a plain encode; ``number`` tells its curve from others."""
+    def anchor_file(self, path: Path) -> AnchorFile:
+        """Measures a plain encode; its curve has no name yet."""
         measured = self._measure(path, networks=False)
         video = measured.video
         return AnchorFile(
             name=path.name,
-            curve=f"{number}\n{video.codec_name}",
+            curve="",
             codec=video.codec_name,
             width=video.width,
             height=video.height,
@@ -233,15 +234,24 @@ def _total_pictures(paths: Sequence[Path], most: int | None) -> int | None:
     return total
 
 
-def _named_apart(anchors: Sequence[AnchorFile]) -> list[AnchorFile]:
-    """Gives each curve a name: the codec, with a number where two curves have the same."""
-    curves = list(dict.fromkeys(anchor.curve for anchor in anchors))
-    names: dict[str, str] = {}
-    for curve in curves:
-        codec = curve.partition("\n")[2]
-        same = [c for c in curves if c.partition("\n")[2] == codec]
-        names[curve] = codec if len(same) == 1 else f"{codec} ({same.index(curve) + 1})"
-    return [replace(anchor, curve=f"anchor {names[anchor.curve]}") for anchor in anchors]
+def _named_apart(
+    groups: Sequence[Sequence[AnchorFile]], names: Sequence[str]
+) -> tuple[AnchorFile, ...]:
+    """Gives each curve a name: the one given or the codec, numbered where two are the same."""
+    wanted = [
+        names[number] if number < len(names) else f"anchor {group[0].codec}"
+        for number, group in enumerate(groups)
+    ]
+    return tuple(
+        replace(
+            anchor,
+            curve=f"{name} ({wanted[: number + 1].count(name)})"
+            if wanted.count(name) > 1
+            else name,
+        )
+        for number, (name, group) in enumerate(zip(wanted, groups, strict=True))
+        for anchor in group
+    )
 
 
 def _bits(measured: Measured) -> tuple[Bits, tuple[UnitBits, ...]]:

@@ -6,14 +6,15 @@ They follow from the points, so that they are never stored without them and cann
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from nnrvideo.metrics import BdDelta, Quality, bjontegaard
 from nnrvideo.metrics.curves import RATE_COLUMN, curves_csv
-from nnrvideo.report.results import AnchorFile, CodedFile, Report
+from nnrvideo.report.results import AnchorFile, CodedFile, Report, encode
 
 
 @final
@@ -126,6 +127,27 @@ def comparisons(report: Report) -> tuple[Comparison, ...]:
                         later = _delta(anchor.line(metric.key), line)
                     found.append(Comparison(anchor.name, test.name, metric, now, later))
     return tuple(found)
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """The report as JSON values, with the comparisons that follow from it."""
+    return {
+        **encode(report),
+        "comparisons": [
+            {
+                "anchor": comparison.anchor,
+                "test": comparison.test,
+                "metric": comparison.metric.key,
+                "delta": _facts(comparison.delta),
+                "projected": comparison.projected and _facts(comparison.projected),
+            }
+            for comparison in comparisons(report)
+        ],
+    }
+
+
+def _facts(delta: BdDelta | str) -> dict[str, Any]:
+    return {"error": delta} if isinstance(delta, str) else dataclasses.asdict(delta)
 
 
 def curve_files(report: Report) -> tuple[tuple[str, str], ...]:

@@ -6,7 +6,8 @@ The JSON document is the interface to other programs: ``nnrvideo report --json``
 fields of the classes below by their names, nested as they are here, with ``format`` and
 ``version`` beside those of :class:`Report`.  Times are in seconds, sizes in bits unless they say
 bytes, PSNR in dB.  An infinite PSNR is the string ``"inf"``; an image is a PNG file in base64; what
-was not measured is ``null`` or left out.  Members that this version does not know are passed over.
+was not measured is ``null`` or left out.  Members that this version does not know are passed over;
+so is ``comparisons``, which is written for readers and follows from the rest.
 """
 
 from __future__ import annotations
@@ -189,8 +190,8 @@ class Report:
     software: str = ""
 
 
-def to_json(report: Report) -> dict[str, Any]:
-    """The report as JSON values."""
+def encode(report: Report) -> dict[str, Any]:
+    """The report as JSON values, without what follows from it."""
     return {"format": FORMAT, "version": VERSION, **_encode(report)}
 
 

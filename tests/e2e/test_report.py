@@ -133,6 +133,28 @@ def test_json_to_standard_output_and_a_title(folder, results, capsys):
     assert json.loads(capsys.readouterr().out) == {**results, "title": "<b>"}
 
 
+def test_curves_of_anchors_by_name_and_by_number(folder, files):
+    out = folder / "named.json"
+    arguments = ["report", "-r", str(CLIP), "-i", *files[0], "--json", str(out), "--frames", "1"]
+    for path in files[1] + files[1][:1]:
+        arguments += ["--anchor", path]
+    assert main([*arguments, "--anchor-name", "x264 fast", "--metrics", "psnr", "-q"]) == 0
+    curves = [anchor["curve"] for anchor in json.loads(out.read_text())["anchors"]]
+    assert curves == ["x264 fast", "anchor h264 (1)", "anchor h264 (2)"]
+
+
+def test_projection_can_be_changed_afterwards(folder, results, capsys):
+    arguments = ["report", "--from-json", str(folder / "r.json"), "--json", "-", "--project"]
+    rates = []
+    for seconds in ("60", "600"):
+        assert main([*arguments, seconds]) == 0
+        found = json.loads(capsys.readouterr().out)["comparisons"][0]
+        rates.append(found["projected"]["rate_percent"])
+    assert rates[1] < rates[0]
+    assert main([*arguments, "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["comparisons"][0]["projected"] is None
+
+
 def test_first_pictures_only(folder, files):
     out = folder / "first.json"
     arguments = ["report", "-r", str(CLIP), "-i", files[0][0], "--json", str(out), "--frames", "4"]
@@ -188,7 +210,12 @@ def one_line(capsys, code, *arguments):
 def test_wrong_use(folder, files, results, capsys, tmp_path):
     page, coded = tmp_path / "x.html", files[0][0]
     assert "give -r SOURCE" in one_line(capsys, 2, "-o", page)
-    assert "takes no -r" in one_line(capsys, 2, "--from-json", "x", "-r", CLIP, "-o", page)
+    assert "takes no -r, --frames" in one_line(
+        capsys, 2, "--from-json", "x", "-r", CLIP, "--frames", 3, "-o", page
+    )
+    assert "more --anchor-name" in one_line(
+        capsys, 2, "-r", CLIP, "-i", coded, "--anchor-name", "x", "-o", page
+    )
     assert "give at least one" in one_line(capsys, 2, "-r", CLIP, "-i", coded)
     assert "exists already" in one_line(capsys, 2, "-r", CLIP, "-i", coded, "-o", folder / "r.html")
     assert "no metric 'ssmi'" in one_line(

@@ -7,7 +7,7 @@ import pytest
 
 from nnrvideo.metrics import Quality
 from nnrvideo.metrics.curves import read_curves
-from nnrvideo.report import comparisons, curve_files
+from nnrvideo.report import comparisons, curve_files, to_json
 from nnrvideo.report.deltas import curves
 
 
@@ -50,6 +50,17 @@ def test_a_curve_that_falls_has_a_reason_instead_of_a_figure(report, with_coded)
 def test_without_anchors_only_the_plain_side_is_compared(report):
     found = comparisons(replace(report, anchors=()))
     assert {c.anchor for c in found} == {"hevc, lanczos upscale"}
+
+
+def test_json_tells_the_comparisons(report, with_coded):
+    first, *_ = to_json(report)["comparisons"]
+    assert (first["anchor"], first["test"], first["metric"]) == (
+        "anchor h264", "hevc + network", "psnr_y",
+    )  # fmt: skip
+    assert first["delta"]["rate_percent"] == pytest.approx(-20)
+    assert first["projected"]["rate_percent"] < -20
+    first, *_ = to_json(with_coded(network=Quality(psnr_y=39.0)))["comparisons"]
+    assert "does not rise" in first["delta"]["error"]
 
 
 def test_files_for_bdrate(report, tmp_path):

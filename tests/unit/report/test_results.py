@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from nnrvideo.report.results import ReportFileError, from_json, to_json
+from nnrvideo.report import ReportFileError, from_json, to_json
 
 
 def encode(report):
