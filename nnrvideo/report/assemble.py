@@ -6,6 +6,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import final
 
@@ -81,24 +82,16 @@ def make_report(
         ContainerError: A file cannot be read, or sizes do not fit.
     """
     options = options or MeasureOptions()
-    report = _Reporter(reference, options, [*coded, *(p for group in anchors for p in group)])
-    report.progress = progress
+    total = _total_pictures([*coded, *chain.from_iterable(anchors)], options.max_pictures)
+    report = _Reporter(reference, options, total, progress)
     # Before any work: measuring takes long.
     probes = [_probe(path) for path in coded]
     entries = [report.coded_file(*pair) for pair in zip(coded, probes, strict=True)]
     plain = [[report.anchor_file(path) for path in group] for group in anchors]
-    measured = report.first
+    assert report.source is not None
     return Report(
         title=title or reference.name,
-        source=Source(
-            name=reference.name,
-            width=measured.source.width,
-            height=measured.source.height,
-            bit_depth=measured.source.bit_depth,
-            frame_rate=float(measured.source.frame_rate) if measured.source.frame_rate else None,
-            pictures=len(measured.times),
-            seconds=float(measured.seconds),
-        ),
+        source=report.source,
         coded=tuple(sorted(entries, key=lambda entry: entry.bits.total / entry.seconds)),
         anchors=_named_apart(plain, anchor_names),
         upscaler=options.upscaler.value,
@@ -142,21 +135,22 @@ def _probe(path: Path) -> ProbeReport:
 class _Reporter:
     """One run of :func:`make_report`: measures file after file and keeps what is common."""
 
-    def __init__(self, reference: Path, options: MeasureOptions, paths: list[Path]) -> None:
+    def __init__(
+        self,
+        reference: Path,
+        options: MeasureOptions,
+        total: int | None,
+        progress: FileProgress | None,
+    ) -> None:
+        self.source: Source | None = None  # as the first file was paired with it
         self.absent: dict[str, str] = {}
         self.vmaf_model: str | None = None
         self.libvmaf_version: str | None = None
-        self.progress: FileProgress | None = None
-        self._measured: list[Measured] = []
         self._reference = reference
         self._options = options
         self._done = 0
-        self._total = _total_pictures(paths, options.max_pictures)
-
-    @property
-    def first(self) -> Measured:
-        """The measurement that stands for the source."""
-        return self._measured[0]
+        self._total = total
+        self._progress = progress
 
     def coded_file(self, path: Path, found: ProbeReport) -> CodedFile:
         """Measures a file plain and with its networks."""
@@ -207,8 +201,8 @@ class _Reporter:
 
         def tell(done: int, _: int | None) -> None:
             self._done = before + done
-            if self.progress is not None:
-                self.progress(path.name, self._done, self._total)
+            if self._progress is not None:
+                self._progress(path.name, self._done, self._total)
 
         measured = measure_file(
             self._reference, path, self._options, networks=networks, progress=tell
@@ -218,9 +212,22 @@ class _Reporter:
                 self.absent.update(result.absent)
                 self.vmaf_model = result.vmaf_model or self.vmaf_model
                 self.libvmaf_version = result.libvmaf_version or self.libvmaf_version
-        # Only figures are kept; pictures have become images by the time the next file starts.
-        self._measured.append(replace(measured, crops=(), change=None))
+        if self.source is None:
+            self.source = _source(self._reference, measured)
         return measured
+
+
+def _source(reference: Path, measured: Measured) -> Source:
+    video = measured.source
+    return Source(
+        name=reference.name,
+        width=video.width,
+        height=video.height,
+        bit_depth=video.bit_depth,
+        frame_rate=float(video.frame_rate) if video.frame_rate else None,
+        pictures=len(measured.times),
+        seconds=float(measured.seconds),
+    )
 
 
 def _total_pictures(paths: Sequence[Path], most: int | None) -> int | None:
