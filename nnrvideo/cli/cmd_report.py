@@ -182,13 +182,14 @@ def _write(report: Report, options: argparse.Namespace) -> None:
 
 
 def _print(report: Report, options: argparse.Namespace) -> None:
-    from nnrvideo.report import comparisons
+    from nnrvideo.report import comparisons, pairs, remarks
 
-    found = comparisons(report)
-    for anchor, test in dict.fromkeys((c.anchor, c.test) for c in found):
-        rows = [_row(c) for c in found if (c.anchor, c.test) == (anchor, test)]
-        header = ("metric", "BD-rate", "BD-metric", "overlap")
-        print_table(header, rows, f"{test} against {anchor}")
+    header = ("metric", "BD-rate", "BD-metric", "overlap")
+    for group in pairs(comparisons(report)):
+        rows = [_row(comparison) for comparison in group]
+        print_table(header, rows, f"{group[0].test} against {group[0].anchor}")
+        for remark in remarks(group):
+            print(remark)
     for metric, reason in report.absent.items():
         print(f"no {metric}: {reason}")
     if options.output is not None:
@@ -198,7 +199,7 @@ def _print(report: Report, options: argparse.Namespace) -> None:
 def _row(comparison: Comparison) -> tuple[str, ...]:
     delta = comparison.delta
     if isinstance(delta, str):
-        return (comparison.metric.name, "-", "-", delta)
+        return (comparison.metric.name, "-", "-", "")
     return (
         comparison.metric.name,
         "-" if delta.rate_percent is None else f"{delta.rate_percent:+.2f} %",

@@ -3,7 +3,7 @@
 
 from nnrvideo.report.assemble import NothingToReportError, make_report, network_facts
 from nnrvideo.report.crops import CropKind, CropPictures
-from nnrvideo.report.deltas import Comparison, comparisons, curve_files, to_json
+from nnrvideo.report.deltas import Comparison, comparisons, curve_files, pairs, remarks, to_json
 from nnrvideo.report.measure import Measured, MeasureOptions, measure_file
 from nnrvideo.report.page import render
 from nnrvideo.report.results import (
@@ -29,6 +29,8 @@ __all__ = [
     "make_report",
     "measure_file",
     "network_facts",
+    "pairs",
+    "remarks",
     "render",
     "to_json",
 ]

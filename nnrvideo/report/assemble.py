@@ -6,6 +6,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import final
@@ -103,8 +104,8 @@ def make_report(
     )
 
 
-def network_facts(found: ProbeReport) -> tuple[NetworkFacts, ...]:
-    """The networks of a file, for the table."""
+def network_facts(found: ProbeReport, start: Fraction) -> tuple[NetworkFacts, ...]:
+    """The networks of a file, for the table; times from ``start``."""
     return tuple(
         NetworkFacts(
             nnpfc_id=network.nnpfc_id,
@@ -118,7 +119,7 @@ def network_facts(found: ProbeReport) -> tuple[NetworkFacts, ...]:
             else None,
             sha256=network.sha256,
             uri=network.uri,
-            sent_at=tuple(float(occurrence.pts) for occurrence in network.occurrences),
+            sent_at=tuple(float(occurrence.pts - start) for occurrence in network.occurrences),
         )
         for network in found.networks
     )
@@ -171,10 +172,10 @@ class _Reporter:
             bits=bits,
             plain=measured.plain.quality,
             network=network.quality,
-            networks=network_facts(found),
+            networks=network_facts(found, measured.times[0]),
             scenes=_spans(measured, units, measured.scene_starts),
             timeline=_spans(measured, units, _even(len(measured.times))),
-            crops=tuple(_crop(crop) for crop in measured.crops),
+            crops=tuple(_crop(crop, measured.times[0]) for crop in measured.crops),
             change_map=None if measured.change is None else _change_map(measured.change),
             notes=(*_why(measured), *found.problems),
         )
@@ -323,12 +324,12 @@ def _why(measured: Measured) -> list[str]:
     ]
 
 
-def _crop(crop: CropPictures) -> Crop:
+def _crop(crop: CropPictures, start: Fraction) -> Crop:
     unit = 1 << (crop.plain.bit_depth - 8)
     first, second = (p.planes[0].astype(np.float64) for p in (crop.plain, crop.network))
     return Crop(
         kind=crop.kind.value,
-        seconds=float(crop.pts),
+        seconds=float(crop.pts - start),
         x=crop.x,
         y=crop.y,
         gain_db=crop.gain_db,

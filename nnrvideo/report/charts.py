@@ -17,8 +17,9 @@ from nnrvideo.metrics.bdrate import curve_between
 from nnrvideo.report.results import Span
 
 _WIDTH, _HEIGHT = 640, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 14, 52
+_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 16, 14, 52
 _CURVE_STEPS = 60
+_MEGA = 4000  # kbit/s from which an axis is in Mbit/s
 _TIMELINE_WIDTH, _TIMELINE_HEIGHT = 960, 320
 
 
@@ -85,6 +86,7 @@ def timeline_chart(pieces: Sequence[Span], scenes: Sequence[Span]) -> str:
         for p in pieces
     ]
     top = max(1e-3, *(video + network for video, network in rates))
+    unit, thousands = ("Mbit/s", 1000) if top >= _MEGA else ("kbit/s", 1)
     x = _Axis(pieces[0].start, pieces[-1].end, _LEFT, right)
     y = _Axis(0, top * 1.05, bottom, _TOP)
     gains = [_gain(piece) for piece in pieces]
@@ -93,7 +95,8 @@ def timeline_chart(pieces: Sequence[Span], scenes: Sequence[Span]) -> str:
     z = _Axis(low, high, bottom, _TOP)
     parts = [_open(_TIMELINE_WIDTH, _TIMELINE_HEIGHT, "bits and gain over time")]
     for value in _ticks(0, top, 5):
-        parts.append(_grid_row(y.at(value), _number(value, 1), _LEFT, right))
+        label = _number(value / thousands, 2)
+        parts.append(_grid_row(y.at(value), label, _LEFT, right))
     for value in _ticks(x.low, x.high, 8):
         parts.append(
             f'<text class="tick" text-anchor="middle" x="{x.at(value):.1f}" '
@@ -116,7 +119,7 @@ def timeline_chart(pieces: Sequence[Span], scenes: Sequence[Span]) -> str:
     for scene in scenes[1:]:
         at = x.at(scene.start)
         parts.append(f'<line class="cut" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{bottom}"/>')
-    parts.append(_axis_names("seconds", "kbit/s", right, _TIMELINE_HEIGHT))
+    parts.append(_axis_names("seconds", unit, right, _TIMELINE_HEIGHT))
     parts.append(
         f'<text class="axis gain" text-anchor="middle" transform="translate({_TIMELINE_WIDTH - 8} '
         f'{(_TOP + bottom) / 2:.0f}) rotate(-90)">gain, dB PSNR-Y</text>'
@@ -157,7 +160,7 @@ def _axis_names(x_name: str, y_name: str, right: int, height: int) -> str:
     return (
         f'<text class="axis" text-anchor="middle" x="{(_LEFT + right) / 2}" '
         f'y="{height - 10}">{escape(x_name)}</text>'
-        f'<text class="axis" text-anchor="middle" transform="translate(15 {middle:.0f}) '
+        f'<text class="axis" text-anchor="middle" transform="translate(14 {middle:.0f}) '
         f'rotate(-90)">{escape(y_name)}</text>'
     )
 

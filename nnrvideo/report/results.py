@@ -85,7 +85,7 @@ class NetworkFacts:
     kmac_per_sample: int | None  # nnpfc_num_kmac_operations_idc: thousands of MACs a sample
     sha256: str
     uri: str
-    sent_at: tuple[float, ...]  # seconds
+    sent_at: tuple[float, ...]  # seconds from the first picture
 
 
 @final
@@ -110,7 +110,7 @@ class Crop:
     """One square before and after; images are PNG files of equal size."""
 
     kind: str
-    seconds: float
+    seconds: float  # from the first picture
     x: int  # luma samples
     y: int
     gain_db: float

@@ -4,6 +4,7 @@
 import csv
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,24 @@ def test_bits_are_those_of_the_file(files, results, capsys):
         assert sum(s["network_bits"] for s in entry["scenes"]) == networks
         assert entry["seconds"] == 0.5
         assert entry["networks"][0]["sent_at"] == [0, 0.25]
+
+
+def test_updates_are_counted_and_listed(folder, files):
+    from nnrvideo.authoring import embed
+    from nnrvideo.model import diff, receive
+
+    received = receive(base_network())
+    name, bias = next((k, v) for k, v in received.tensors.items() if v.ndim == 1)
+    update = diff(received, {name: bias + np.float32(0.01)})
+    film, out = folder / "updated.mp4", folder / "updated.json"
+    embed(files[1][0], film, base_network(), updates={Fraction(3, 8): update})
+    arguments = ["report", "-r", str(CLIP), "-i", str(film), "--json", str(out), "-q"]
+    assert main([*arguments, "--metrics", "psnr"]) == 0
+    (entry,) = json.loads(out.read_text())["coded"]
+    assert 8 * len(update) < entry["bits"]["updates"] < 8 * (len(update) + 100)
+    assert [network["is_base"] for network in entry["networks"]] == [True, False]
+    assert entry["networks"][1]["sent_at"][0] <= 3 / 8
+    assert entry["enhanced"] == PICTURES
 
 
 def test_timeline_adds_up_to_the_sequence(results):

@@ -7,8 +7,9 @@ import pytest
 
 from nnrvideo.metrics import Quality
 from nnrvideo.metrics.curves import read_curves
-from nnrvideo.report import comparisons, curve_files, to_json
+from nnrvideo.report import comparisons, curve_files, pairs, remarks, to_json
 from nnrvideo.report.deltas import curves
+from nnrvideo.report.results import Bits
 
 
 def test_rates_are_charged_with_what_is_sent(report):
@@ -45,6 +46,28 @@ def test_longer_files_project_nothing(report):
 def test_a_curve_that_falls_has_a_reason_instead_of_a_figure(report, with_coded):
     found = comparisons(with_coded(network=Quality(psnr_y=39.0)))
     assert "does not rise" in next(c for c in found if c.metric.key == "psnr_y").delta
+
+
+def test_remarks_are_made_once_for_all_their_metrics(report, with_coded):
+    changed = with_coded(network=Quality(psnr_y=39.0, ssim_y=1.0))
+    (first, *_), *_ = pairs(comparisons(changed))
+    assert first.anchor == "anchor h264"  # VMAF still has a figure
+    assert len([r for r in remarks(pairs(comparisons(changed))[0]) if "does not rise" in r]) == 2
+    low = replace(report.anchors[0], curve="anchor low", bits=Bits(1000))
+    only = replace(report, anchors=(low, *report.anchors[:0]))
+    groups = pairs(comparisons(only))
+    assert [group[0].anchor for group in groups] == ["hevc, lanczos upscale", "anchor low"]
+    assert remarks(groups[1]) == [
+        "PSNR-Y, SSIM, VMAF: the anchor has 1 points; pchip needs 2 or more"
+    ]
+
+
+def test_a_mixed_ladder_is_compared_with_its_own_plain_pictures(report):
+    full = replace(report.coded[3], width=128, height=96)
+    mixed = replace(report, coded=(*report.coded[:3], full), anchors=())
+    assert {c.anchor for c in comparisons(mixed)} == {"hevc, lanczos upscale"}
+    same = replace(report, coded=(full,))
+    assert "hevc without network" in {curve.name for curve in curves(same)}
 
 
 def test_without_anchors_only_the_plain_side_is_compared(report):
