@@ -99,6 +99,8 @@ def execute(options: argparse.Namespace) -> int:
     for path in (options.output, options.json):
         if path is not None:
             check_output(path, overwrite=options.overwrite)
+    if options.csv is not None:
+        _check_prefix(options.csv, overwrite=options.overwrite)
     if options.from_json is not None:
         report = _read(options.from_json)
     else:
@@ -131,6 +133,17 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("give at least one of -o OUT.html, --json OUT.json and --csv PREFIX")
     if options.project is not None and not 0 <= options.project < float("inf"):
         raise UsageError("--project takes seconds, or 0")
+
+
+def _check_prefix(prefix: str, *, overwrite: bool) -> None:
+    """Refuses tables that exist, before any work is done."""
+    path = Path(prefix)
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}")
+    known = [p.name for p in path.parent.iterdir() if p.name.startswith(f"{path.name}-")]
+    tables = sorted(name for name in known if name.endswith(".csv"))
+    if tables and not overwrite:
+        raise UsageError(f"{path.parent / tables[0]} exists already; -y overwrites it")
 
 
 def _measure(options: argparse.Namespace) -> Report:

@@ -31,8 +31,9 @@ def add_measuring(parser: argparse.ArgumentParser, *, metrics: str) -> None:
     parser.add_argument(
         "--metrics",
         metavar="LIST",
-        help=f"of {','.join(_METRICS)}; ssim brings MS-SSIM along, vmaf brings VMAF-NEG and needs "
-        f"an ffmpeg with libvmaf: pip install 'nnrvideo[vmaf]' (default: {metrics})",
+        help=f"of {','.join(_METRICS)}; psnr is always there, ssim brings MS-SSIM along, vmaf "
+        "brings VMAF-NEG and needs an ffmpeg with libvmaf: pip install 'nnrvideo[vmaf]' "
+        f"(default: {metrics})",
     )
     parser.add_argument(
         "--crop",

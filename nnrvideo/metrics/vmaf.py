@@ -233,7 +233,9 @@ class VmafMeter:
     def _complaint(self) -> str:
         self._errors.seek(0)
         text = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        return f"ffmpeg refused: {text[0] if text else 'without a word'}"
+        return (
+            f"ffmpeg ended with code {self._process.returncode}: {text[0] if text else 'no word'}"
+        )
 
     def _clean(self) -> None:
         if not self._errors.closed:

@@ -81,7 +81,10 @@ def make_report(
     Raises:
         NothingToReportError: A file of ``coded`` carries no network.
         ContainerError: A file cannot be read, or sizes do not fit.
+        ValueError: There is no file in ``coded``.
     """
+    if not coded:
+        raise ValueError("a report needs at least one file with a network")
     options = options or MeasureOptions()
     total = _total_pictures([*coded, *chain.from_iterable(anchors)], options.max_pictures)
     report = _Reporter(reference, options, total, progress)

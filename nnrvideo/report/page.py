@@ -260,6 +260,11 @@ def _method_section(report: Report) -> str:
             "once, over that time; pictures, updates and repetitions go on at their rate. It is a "
             "projection, no measurement."
         )
+    items += [
+        f"{anchor.name}: {anchor.unpaired} pictures have no partner in the source."
+        for anchor in report.anchors
+        if anchor.unpaired
+    ]
     items += [f"Absent: {metric}: {reason}" for metric, reason in report.absent.items()]
     rows = "".join(f"<li>{escape(item)}</li>" for item in items)
     foot = f"<footer>{escape(report.software)}</footer>" if report.software else ""

@@ -237,6 +237,12 @@ def test_wrong_use(folder, files, results, capsys, tmp_path):
     )
     assert "give at least one" in one_line(capsys, 2, "-r", CLIP, "-i", coded)
     assert "exists already" in one_line(capsys, 2, "-r", CLIP, "-i", coded, "-o", folder / "r.html")
+    assert "-h264-network.csv exists already" in one_line(
+        capsys, 2, "-r", CLIP, "-i", coded, "--csv", folder / "r"
+    )
+    assert "there is no folder" in one_line(
+        capsys, 2, "-r", CLIP, "-i", coded, "--csv", tmp_path / "none" / "r"
+    )
     assert "no metric 'ssmi'" in one_line(
         capsys, 2, "-r", CLIP, "-i", coded, "-o", page, "--metrics", "psnr,ssmi"
     )

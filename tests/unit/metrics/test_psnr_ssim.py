@@ -115,6 +115,14 @@ def test_ssim_and_ms_ssim_of_another_implementation(depth, single, multi):
 
 
 @pytest.mark.parametrize("depth", [8, 10])
+def test_psnr_of_scikit_image(depth):
+    metrics = pytest.importorskip("skimage.metrics")
+    first, second = textured(depth)
+    expected = metrics.peak_signal_noise_ratio(first, second, data_range=(1 << depth) - 1)
+    assert psnr(first, second, depth) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("depth", [8, 10])
 def test_ssim_of_scikit_image(depth):
     metrics = pytest.importorskip("skimage.metrics")
     first, second = textured(depth)

@@ -137,5 +137,11 @@ def test_a_single_point_makes_a_page(report):
     assert page.count("svg") == 4
 
 
+def test_anchors_that_lack_pictures_are_named(report):
+    lame = replace(report.anchors[0], name="lame.mp4", unpaired=3)
+    text = Page(render(replace(report, anchors=(lame, *report.anchors[1:])))).text
+    assert "lame.mp4: 3 pictures have no partner in the source." in text
+
+
 def test_no_files_at_all(report):
     Page(render(replace(report, coded=(), anchors=())))
