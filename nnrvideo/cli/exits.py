@@ -12,7 +12,6 @@ from nnrvideo.errors import (
     NnrVideoError,
     UnsupportedFeatureError,
 )
-from nnrvideo.metrics import VmafError
 
 
 class Exit(enum.IntEnum):
@@ -44,6 +43,8 @@ class UsageError(ValueError):
 
 def exit_code(error: BaseException) -> Exit:
     """Maps an error to the exit code of the process."""
+    from nnrvideo.metrics import VmafError  # only failing takes the time to load it
+
     if isinstance(error, NoNetworkError):
         return Exit.NO_NETWORK
     if isinstance(error, (LimitExceededError, UnsupportedFeatureError)):

@@ -138,7 +138,15 @@ def _outputs(
         )
         return
     for item in media.pictures():
-        yield EnhancedPicture(item.picture, item.pts, item.index, False, "", None, item.picture)  # noqa: FBT003
+        yield EnhancedPicture(
+            picture=item.picture,
+            pts=item.pts,
+            index=item.index,
+            enhanced=False,
+            reason="",
+            nnpfc_id=None,
+            decoded=item.picture,
+        )
 
 
 def _paired(

@@ -28,6 +28,7 @@ from nnrvideo.metrics import Quality
 FORMAT = "nnrvideo.report"
 VERSION = 1
 MAX_JSON_BYTES = 256 << 20
+_LEAST_SECONDS, _MOST_SECONDS = 1e-6, 1e9  # of anything that has a rate
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -304,16 +305,13 @@ def _check(report: Report) -> None:
     files: list[CodedFile | AnchorFile] = [*report.coded, *report.anchors]
     for entry in files:
         counts = dataclasses.asdict(entry.bits).values()
-        if not 0 < entry.seconds < math.inf or min(counts) < 0 or not entry.bits.total:
+        fits = _LEAST_SECONDS < entry.seconds < _MOST_SECONDS and min(counts) >= 0
+        if not fits or not entry.bits.video:
             raise ReportFileError(f"file {entry.name[:80]!r}: seconds and bits must be over 0")
     for coded in report.coded:
         for span in (*coded.scenes, *coded.timeline):
-            if (
-                not 0 <= span.start < span.end < math.inf
-                or min(span.video_bits, span.network_bits) < 0
-            ):
-                raise ReportFileError(
-                    f"file {coded.name[:80]!r}: a span that is none: {span}"[:200]
-                )
-    if report.projected_seconds is not None and not 0 < report.projected_seconds < math.inf:
+            lasts = span.end - span.start > _LEAST_SECONDS and span.end < _MOST_SECONDS
+            if not lasts or min(span.start, span.video_bits, span.network_bits) < 0:
+                raise ReportFileError(f"file {coded.name[:80]!r}: no span of time and bits: {span}")
+    if report.projected_seconds is not None and not 0 < report.projected_seconds < _MOST_SECONDS:
         raise ReportFileError("projected_seconds must be over 0")

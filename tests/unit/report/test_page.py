@@ -12,6 +12,7 @@ import pytest
 
 from nnrvideo.metrics import Quality
 from nnrvideo.report import render
+from nnrvideo.report.results import Bits
 
 _VOID = {"meta", "img", "input", "br"}
 _HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -122,6 +123,9 @@ def test_strings_of_a_report_never_become_markup(report, with_coded):
     [
         {"plain": Quality(psnr_y=math.inf), "network": Quality(psnr_y=math.inf)},
         {"plain": Quality(psnr_y=-3.0), "network": Quality(psnr_y=0.0)},
+        {"plain": Quality(psnr_y=1e299), "network": Quality(psnr_y=-1e299)},
+        {"bits": Bits(video=1)},
+        {"bits": Bits(video=1 << 62, base=1 << 62)},
         {"scenes": (), "timeline": (), "crops": (), "networks": (), "change_map": None},
     ],
 )
