@@ -43,11 +43,13 @@ class UsageError(ValueError):
 
 def exit_code(error: BaseException) -> Exit:
     """Maps an error to the exit code of the process."""
+    from nnrvideo.metrics import VmafError  # only failing takes the time to load it
+
     if isinstance(error, NoNetworkError):
         return Exit.NO_NETWORK
     if isinstance(error, (LimitExceededError, UnsupportedFeatureError)):
         return Exit.REJECTED
-    if isinstance(error, (InferenceError, ImportError)):
+    if isinstance(error, (InferenceError, VmafError, ImportError)):
         return Exit.ENVIRONMENT
     if isinstance(error, (UsageError, CarriageError, FileExistsError)):
         return Exit.USAGE

@@ -27,6 +27,8 @@ VERBS = {
     "enhance": "decode a video, run its network on the pictures, write the result",
     "encode": "downscale, encode and embed in one go",
     "compare": "measure plain upscale against the network (PSNR, SSIM, side-by-side picture)",
+    "report": "measure files with networks and write a page: curves, BD-rates, before and after",
+    "bdrate": "Bjøntegaard delta (BD-rate, BD-metric) of the curves in two CSV files",
 }
 
 _EXAMPLES = """\

@@ -46,17 +46,25 @@ def psnr(reference: Plane, plane: Plane, bit_depth: int = 8) -> float:
     Raises:
         ValueError: Shapes differ, or there are no samples.
     """
-    return _decibels(squared_error(reference, plane), reference.size, bit_depth)
+    return decibels(squared_error(reference, plane), reference.size, bit_depth)
 
 
 @final
 class PsnrMeter:
-    """Adds up pictures to the PSNR of a sequence, for each plane."""
+    """Adds up pictures to the PSNR of a sequence, for each plane.
+
+    Attributes:
+        pictures: Pictures measured so far.
+        luma_errors: Sum of squared errors of luma, for each picture.
+        luma_samples: Luma samples of a picture.
+    """
 
     def __init__(self) -> None:
         self._errors: list[int] = []
         self._samples: list[int] = []
         self._bit_depth = 8
+        self.luma_errors: list[int] = []
+        self.luma_samples = 0
         self.pictures = 0
 
     def add(self, reference: Picture, picture: Picture) -> None:
@@ -75,11 +83,17 @@ class PsnrMeter:
             self._errors = [0] * len(reference.planes)
             self._samples = [0] * len(reference.planes)
             self._bit_depth = reference.bit_depth
+            self.luma_samples = reference.planes[0].size
         if self._bit_depth != reference.bit_depth or len(self._errors) != len(reference.planes):
             raise ValueError("the pictures of a sequence have one bit depth and chroma format")
+        if self.luma_samples != reference.planes[0].size:
+            raise ValueError("the pictures of a sequence have one size")
         for index, (first, second) in enumerate(zip(reference.planes, picture.planes, strict=True)):
-            self._errors[index] += squared_error(first, second)
+            error = squared_error(first, second)
+            self._errors[index] += error
             self._samples[index] += first.size
+            if index == 0:
+                self.luma_errors.append(error)
         self.pictures += 1
 
     def planes(self) -> tuple[float, ...]:
@@ -91,12 +105,21 @@ class PsnrMeter:
         if not self.pictures:
             raise ValueError("no picture was measured")
         return tuple(
-            _decibels(error, samples, self._bit_depth)
+            decibels(error, samples, self._bit_depth)
             for error, samples in zip(self._errors, self._samples, strict=True)
         )
 
+    def by_picture(self) -> tuple[float, ...]:
+        """PSNR of luma of each picture, in dB; infinite for one without any difference."""
+        return tuple(decibels(e, self.luma_samples, self._bit_depth) for e in self.luma_errors)
 
-def _decibels(error: int, samples: int, bit_depth: int) -> float:
+
+def decibels(error: int, samples: int, bit_depth: int) -> float:
+    """PSNR of a sum of squared errors over so many samples, in dB; infinite for no error.
+
+    Raises:
+        ValueError: There are no samples.
+    """
     if not samples:
         raise ValueError("no samples to compare")
     peak = (1 << bit_depth) - 1

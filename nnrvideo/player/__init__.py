@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Playing: the enhancer that applies the networks of a stream to its pictures."""
 
-from nnrvideo.player.comparison import Comparison, Crop, Quality, compare_files
 from nnrvideo.player.enhancer import Enhancer
 from nnrvideo.player.events import (
     Enhanced,
@@ -21,8 +20,6 @@ from nnrvideo.player.files import (
 from nnrvideo.player.networks import Resolver
 
 __all__ = [
-    "Comparison",
-    "Crop",
     "EnhanceReport",
     "Enhanced",
     "EnhancedPicture",
@@ -31,11 +28,9 @@ __all__ = [
     "EventKind",
     "FrameInfo",
     "Pts",
-    "Quality",
     "Resolver",
     "Statistics",
     "Status",
-    "compare_files",
     "enhance_file",
     "enhanced_pictures",
 ]

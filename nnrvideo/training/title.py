@@ -28,7 +28,7 @@ from nnrvideo.container import open_media
 from nnrvideo.errors import ContainerError
 from nnrvideo.files import OutputFile
 from nnrvideo.picture import Picture
-from nnrvideo.player import compare_files
+from nnrvideo.report import MeasureOptions, measure_file
 from nnrvideo.runtime.resample import change_depth
 from nnrvideo.training.data import PairSet, Plane
 from nnrvideo.training.export import to_nnc
@@ -191,9 +191,11 @@ class _Work:
     def measured(self, path: Path, crf: float) -> tuple[Point, float]:
         """A coded file's point, and its PSNR without the network."""
         found = probe(path)
-        quality = compare_files(self.source, path, ssim=False, max_pictures=self.pictures)
-        point = Point(crf, 8 * found.video_bytes, 8 * found.network_bytes, quality.network.psnr_y)
-        return point, quality.plain.psnr_y
+        options = MeasureOptions(structure=False, flicker=False, max_pictures=self.pictures)
+        measured = measure_file(self.source, path, options, networks=bool(found.networks))
+        shown = measured.network or measured.plain
+        point = Point(crf, 8 * found.video_bytes, 8 * found.network_bytes, shown.quality.psnr_y)
+        return point, measured.plain.quality.psnr_y
 
 
 def encode_title(

@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from nnrvideo.metrics import bd_psnr, bd_rate
+from nnrvideo.metrics import BdMethod, bd_psnr, bd_rate, bjontegaard
+from nnrvideo.metrics.bdrate import curve_between
 
 CURVE = [(100.0, 30.0), (200.0, 33.0), (400.0, 35.5), (800.0, 37.0)]
 
@@ -60,7 +61,7 @@ def test_only_the_common_interval_counts():
 
 def test_curve_against_fine_numerical_integration():
     # pchip passes monotonically through its points: between neighbours it stays between them.
-    from nnrvideo.metrics.bdrate import _integral
+    from nnrvideo.metrics.bdrate import _pchip_integral as _integral
 
     x = np.array([0.0, 1.0, 3.0, 4.0])
     y = np.array([0.0, 2.0, 2.5, 6.0])
@@ -98,3 +99,113 @@ def test_points_that_make_no_curve(points):
 def test_curves_without_a_common_interval():
     with pytest.raises(ValueError):
         bd_rate(CURVE, scaled(1, 50))
+
+
+# Two of the examples by which Netflix's VMAF checks its BD-rate against the sheet of the common
+# test conditions of JCT-VC.
+@pytest.mark.parametrize(
+    ("anchor", "test", "percent"),
+    [
+        (
+            [(108048.8736, 43.6471), (61279.976, 40.3953), (33905.6656, 37.247)]
+            + [(18883.6928, 34.2911)],
+            [(108061.2784, 43.6768), (61299.9936, 40.4232), (33928.7472, 37.2761)]
+            + [(18910.912, 34.3147)],
+            -0.465215420752807,
+        ),
+        (
+            [(40433.8848, 37.5761), (7622.7456, 35.3756), (2394.488, 33.8977)]
+            + [(1017.6184, 32.0603)],
+            [(40370.12, 37.5982), (7587.0024, 35.4025), (2390.0944, 33.9194)]
+            + [(1017.0984, 32.0822)],
+            -1.8779823450567612,
+        ),
+    ],
+)
+def test_published_figures(anchor, test, percent):
+    assert bd_rate(anchor, test) == pytest.approx(percent, abs=1e-9)
+
+
+# The first test case of the package bjontegaard (FAU Erlangen), and what it prints for both.
+FAU_ANCHOR = [(9487.76, 40.037), (4593.60, 38.615), (2486.44, 36.845), (1358.24, 34.851)]
+FAU_TEST = [(9787.80, 40.121), (4469.00, 38.651), (2451.52, 36.970), (1356.24, 34.987)]
+
+
+@pytest.mark.parametrize(
+    ("method", "percent", "decibels"),
+    [
+        (BdMethod.PCHIP, -4.417485350589, 0.119692785425),
+        (BdMethod.CUBIC, -4.420462706, 0.120409419115),
+    ],
+)
+def test_figures_of_the_package_bjontegaard(method, percent, decibels):
+    assert bd_rate(FAU_ANCHOR, FAU_TEST, method=method) == pytest.approx(percent, abs=1e-8)
+    assert bd_psnr(FAU_ANCHOR, FAU_TEST, method=method) == pytest.approx(decibels, abs=1e-9)
+
+
+@pytest.mark.parametrize("method", list(BdMethod))
+def test_second_implementation_on_random_curves(method):
+    scipy = pytest.importorskip("scipy.interpolate")
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        curves = []
+        for points in (4, 4) if method is BdMethod.CUBIC else rng.integers(4, 9, 2):
+            rate = 100 * np.cumprod(rng.uniform(1.2, 2.5, points))
+            quality = 30 + np.cumsum(rng.uniform(0.3, 2.5, points))
+            curves.append((rate, quality))
+        (ra, qa), (rt, qt) = curves
+        low, high = max(qa[0], qt[0]), min(qa[-1], qt[-1])
+        if low >= high:
+            continue
+        if method is BdMethod.PCHIP:
+            areas = [scipy.PchipInterpolator(q, np.log(r)).integrate(low, high) for r, q in curves]
+        else:
+            polynomials = [np.polyint(np.polyfit(q - 33, np.log(r), 3)) for r, q in curves]
+            areas = [np.polyval(p, high - 33) - np.polyval(p, low - 33) for p in polynomials]
+        expected = 100 * math.expm1((areas[1] - areas[0]) / (high - low))
+        found = bd_rate(
+            list(zip(ra, qa, strict=True)), list(zip(rt, qt, strict=True)), method=method
+        )
+        assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_cubic_needs_four_points():
+    with pytest.raises(ValueError, match="the test has 3 points; cubic needs 4"):
+        bd_rate(CURVE, CURVE[:3], method=BdMethod.CUBIC)
+
+
+def test_intervals_and_overlaps_are_told():
+    delta = bjontegaard(CURVE, scaled(2, 1.75))
+    assert delta.quality_interval == (31.75, 37.0)
+    assert delta.quality_overlap == pytest.approx((37 - 31.75) / 7)
+    assert delta.rate_interval == pytest.approx((200, 800))
+    assert delta.rate_overlap == pytest.approx(2 / 3)
+    assert len(delta.warnings) == 1
+    assert "67% of their rate range" in delta.warnings[0]
+
+
+def test_a_sliver_is_refused():
+    delta = bjontegaard(CURVE, scaled(1, 6.0))
+    assert delta.rate_percent is None
+    assert delta.quality == pytest.approx(6)
+    assert "14%" in delta.warnings[0]
+    assert bjontegaard(CURVE, scaled(1, 6.0), min_overlap=0.1).rate_percent is not None
+
+
+def test_no_overlap_at_all():
+    delta = bjontegaard(CURVE, scaled(20, 50))
+    assert delta.rate_percent is delta.quality is delta.quality_interval is None
+    assert delta.quality_overlap == delta.rate_overlap == 0
+    assert len(delta.warnings) == 2
+
+
+def test_a_curve_that_falls_is_named():
+    with pytest.raises(ValueError, match="the test does not rise: from rate 200 to 400"):
+        bjontegaard(CURVE, [(100, 30), (200, 33), (400, 32), (800, 37)])
+
+
+def test_drawn_curve_goes_through_its_points():
+    drawn = curve_between(CURVE, 3 * 16 + 1)
+    for index, point in enumerate(CURVE):
+        assert drawn[16 * index] == pytest.approx(point)
+    assert all(b[1] > a[1] for a, b in zip(drawn, drawn[1:], strict=False))

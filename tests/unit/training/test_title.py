@@ -16,7 +16,7 @@ from nnrvideo.authoring import probe
 from nnrvideo.container import VideoWriter
 from nnrvideo.errors import ContainerError
 from nnrvideo.picture import ChromaFormat, Picture
-from nnrvideo.player import compare_files
+from nnrvideo.report import measure_file
 from nnrvideo.training.title import Candidate, Point, TitleSettings, encode_title, sample_pairs
 
 QUICK = TitleSettings(modes=("enhance", "sr2x"), steps=10, pictures=4)
@@ -68,9 +68,10 @@ def test_the_winner_is_in_the_file_and_reaches_what_was_reported(
     found = probe(target)
     assert 8 * found.video_bytes == chosen.point.video_bits
     assert 8 * found.network_bytes == chosen.point.network_bits
-    measured = compare_files(source, target, ssim=False)
+    measured = measure_file(source, target)
     assert measured.enhanced == 8
-    assert measured.network.psnr_y == pytest.approx(chosen.point.psnr_y, abs=0.01)
+    assert measured.network is not None
+    assert measured.network.quality.psnr_y == pytest.approx(chosen.point.psnr_y, abs=0.01)
 
 
 def test_sizes_that_do_not_divide_leave_only_the_cleaning_network(tmp_path: Path) -> None:
