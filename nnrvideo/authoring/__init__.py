@@ -12,6 +12,7 @@ from nnrvideo.authoring.probe import (
     probe,
 )
 from nnrvideo.authoring.schedule import FilterPlan, Positions, UnitTiming, schedule
+from nnrvideo.authoring.streaming import StreamEmbedder, update_message
 from nnrvideo.authoring.strip import StripReport, strip
 from nnrvideo.authoring.transcode import EncodeReport, coded_size, encode
 
@@ -26,6 +27,7 @@ __all__ = [
     "ProbeReport",
     "ProbedActivation",
     "ProbedNetwork",
+    "StreamEmbedder",
     "StripReport",
     "UnitTiming",
     "coded_size",
@@ -37,4 +39,5 @@ __all__ = [
     "save_networks",
     "schedule",
     "strip",
+    "update_message",
 ]

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parsed coded video in GStreamer: caps to carriage, buffers to access units."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, final
+
+import gi
+
+gi.require_version("Gst", "1.0")
+from gi.repository import Gst  # noqa: E402
+
+from nnrvideo.carriage import CodecCarriage, carriage_for  # noqa: E402
+from nnrvideo.gst.sidedata import SECOND, running_time  # noqa: E402
+from nnrvideo.picture import ChromaFormat, PictureFormat  # noqa: E402
+
+_CODECS = {"video/x-h264": "h264", "video/x-h265": "hevc"}
+_CHROMA = {
+    "4:0:0": ChromaFormat.MONO,
+    "4:2:0": ChromaFormat.C420,
+    "4:2:2": ChromaFormat.C422,
+    "4:4:4": ChromaFormat.C444,
+}
+# Everything but the bytes: what gst_buffer_copy_into() takes along.
+_COMPANIONS = Gst.BufferCopyFlags.FLAGS | Gst.BufferCopyFlags.TIMESTAMPS | Gst.BufferCopyFlags.META
+
+
+@final
+class CodedStream:
+    """One coded video stream as caps and segment describe it.
+
+    Args:
+        codec_name: libavcodec's name of the coding format.
+        extradata: Decoder configuration record; empty for byte streams.
+        picture_format: As far as the caps tell, else None.
+        duration: Of a picture in ns, for access units without timestamps.
+    """
+
+    time_base = Fraction(1, SECOND)
+
+    def __init__(
+        self,
+        codec_name: str,
+        extradata: bytes,
+        picture_format: PictureFormat | None,
+        duration: int,
+    ) -> None:
+        self.codec_name = codec_name
+        self.extradata = extradata
+        self.picture_format = picture_format
+        self.segment = Gst.Segment()
+        self.segment.init(Gst.Format.TIME)
+        self._duration = duration
+        self._next = 0  # where an access unit without a timestamp is put
+        self._carriage: CodecCarriage | None = None
+
+    @classmethod
+    def from_caps(cls, caps: Any) -> CodedStream:
+        """Reads caps that the pad template has let through."""
+        structure = caps.get_structure(0)
+        record = structure.get_value("codec_data")
+        extradata = b"" if record is None else record.extract_dup(0, record.get_size())
+        framed = structure.get_string("stream-format") != "byte-stream"
+        found, numerator, denominator = structure.get_fraction("framerate")
+        duration = SECOND * denominator // numerator if found and numerator > 0 else SECOND // 25
+        return cls(
+            _CODECS[structure.get_name()],
+            extradata if framed else b"",
+            _picture_format(structure),
+            duration,
+        )
+
+    def same_coding(self, other: CodedStream) -> bool:
+        """Whether access units are read in the same way."""
+        return (self.codec_name, self.extradata) == (other.codec_name, other.extradata)
+
+    def follow(self, other: CodedStream) -> None:
+        """Takes over the time of the stream before."""
+        self.segment = other.segment
+        self._next = other._next
+
+    def carriage(self) -> CodecCarriage:
+        """How messages travel in the stream.
+
+        Raises:
+            BitstreamError: The configuration record is broken.
+        """
+        if self._carriage is None:
+            self._carriage = carriage_for(self.codec_name, self.extradata)
+        return self._carriage
+
+    def time_of(self, buffer: Any) -> int:
+        """Signed running time of an access unit's picture in ns.
+
+        Parsers give every access unit a timestamp if the container does.  A raw byte stream has
+        none; then decoding order stands for output order.
+        """
+        time = running_time(self.segment, buffer.pts)
+        if time is None:
+            time = running_time(self.segment, buffer.dts)
+        if time is None:
+            time = self._next
+        self._next = time + self._duration
+        return time
+
+
+def writable_with(buffer: Any, data: bytes | None = None) -> Any:
+    """A writable buffer with the same flags, timestamps and metas.
+
+    Args:
+        buffer: Any buffer; what the bindings hand out is never writable.
+        data: Other content; None shares the memory of ``buffer``.
+    """
+    if data is None:
+        return buffer.copy_region(_COMPANIONS | Gst.BufferCopyFlags.MEMORY, 0, buffer.get_size())
+    made = Gst.Buffer.new_wrapped(data)
+    made.copy_into(buffer, _COMPANIONS, 0, buffer.get_size())
+    return made
+
+
+def _picture_format(structure: Any) -> PictureFormat | None:
+    found_width, width = structure.get_int("width")
+    found_height, height = structure.get_int("height")
+    if not found_width or not found_height:
+        return None
+    chroma = _CHROMA.get(structure.get_string("chroma-format") or "", ChromaFormat.C420)
+    found_depth, depth = structure.get_uint("bit-depth-luma")
+    return PictureFormat(width, height, chroma, depth if found_depth else 8)

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the elements are, how GStreamer finds them, and what is missing if it does not.
+
+Nothing here imports ``gi``: it examines GStreamer from outside, by the programs a user has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from nnrvideo.errors import NnrVideoError
+
+APT_LINE = (
+    "apt-get install --no-install-recommends gstreamer1.0-tools gstreamer1.0-plugins-base "
+    "gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly "
+    "gstreamer1.0-libav gstreamer1.0-python3-plugin-loader python3-gst-1.0 "
+    "gir1.2-gst-plugins-base-1.0"
+)
+ELEMENTS = ("nnrextract", "nnrenhance", "nnrinsert", "nnrh264decodebin", "nnrh265decodebin")
+
+_WHERE = "where.json"  # in the copied shims: the site-packages that they belong to
+_SHIM = "nnrvideo_shim"
+_TIMEOUT = 60  # seconds for a program of GStreamer's
+
+
+@final
+class GStreamerError(NnrVideoError):
+    """GStreamer, or a place for the elements, is missing."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool = True
+    remedy: str = ""  # what to do; empty if it is fine
+
+
+def plugin_folder() -> Path:
+    """The folder for GST_PLUGIN_PATH: the installed package's, or the checkout's.
+
+    Raises:
+        GStreamerError: The elements were not installed along.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "plugins", package.parents[1] / "gst_plugins"):
+        if (folder / "python" / _SHIM).is_dir():
+            return folder
+    raise GStreamerError("the GStreamer elements are missing from this installation of nnrvideo")
+
+
+def user_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where GStreamer looks for a user's Python elements without being told."""
+    home = environment.get("HOME") or str(Path.home())
+    return Path(home, ".gstreamer-1.0", "plugins", "python")
+
+
+def install(target: Path) -> list[Path]:
+    """Copies the elements, bound to this environment.
+
+    Args:
+        target: A folder named ``python`` on GStreamer's plugin path.
+
+    Returns:
+        What was written.
+
+    Raises:
+        GStreamerError: ``target`` cannot be written.
+    """
+    source = plugin_folder() / "python"
+    try:
+        (target / _SHIM).mkdir(parents=True, exist_ok=True)
+        written = []
+        for file in _shim_files(source):
+            written.append(target / file)
+            _replace(target / file, (source / file).read_bytes())
+        where = json.dumps({"site_packages": sysconfig.get_path("purelib")}, indent=1) + "\n"
+        _replace(target / _SHIM / _WHERE, where.encode())
+    except OSError as error:
+        raise GStreamerError(f"cannot write {target}: {error.strerror or error}") from error
+    return [*written, target / _SHIM / _WHERE]
+
+
+def uninstall(target: Path) -> list[Path]:
+    """Removes what :func:`install` has copied, and nothing else."""
+    removed = []
+    for file in (*_shim_files(plugin_folder() / "python"), Path(_SHIM, _WHERE)):
+        if (target / file).is_file():
+            (target / file).unlink()
+            removed.append(target / file)
+    shutil.rmtree(target / _SHIM / "__pycache__", ignore_errors=True)
+    if (target / _SHIM).is_dir() and not any((target / _SHIM).iterdir()):
+        (target / _SHIM).rmdir()
+    return removed
+
+
+def link_gi() -> Path | None:
+    """Makes the system's ``gi`` importable in this environment.
+
+    GStreamer's Python loader runs the first ``python3`` of PATH; while an environment is active
+    that is the environment's, which knows nothing of the distribution's packages.
+
+    Returns:
+        The link; None if ``gi`` can be imported anyway.
+
+    Raises:
+        GStreamerError: There is no gi for this version of Python, or no place for the link.
+    """
+    if _importable("gi"):
+        return None
+    system = system_gi()
+    if system is None:
+        version = "{}.{}".format(*sys.version_info[:2])
+        raise GStreamerError(
+            f"the system has no gi for Python {version}, so GStreamer cannot load elements while "
+            "this environment is active; make it with the Python of the system"
+        )
+    link = Path(sysconfig.get_path("purelib"), "gi")
+    try:
+        link.symlink_to(system, target_is_directory=True)
+    except OSError as error:
+        raise GStreamerError(f"cannot link {link} to {system}: {error.strerror}") from error
+    return link
+
+
+def system_gi() -> Path | None:
+    """The distribution's ``gi``, if it is for this version of Python."""
+    suffix = f"cpython-{sys.version_info[0]}{sys.version_info[1]}-"
+    for folder in (
+        Path("/usr/lib/python3/dist-packages/gi"),
+        Path("/usr/lib64/python{}.{}/site-packages/gi".format(*sys.version_info[:2])),
+        Path("/usr/lib/python{}.{}/site-packages/gi".format(*sys.version_info[:2])),
+    ):
+        if any(file.name.startswith(f"_gi.{suffix}") for file in folder.glob("_gi.*")):
+            return folder
+    return None
+
+
+def environment_lines() -> list[str]:
+    """Shell commands after which GStreamer finds the elements of this environment."""
+    return [f'export GST_PLUGIN_PATH="{plugin_folder()}${{GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}}"']
+
+
+def examine(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Looks at everything that must be right, the basics first.
+
+    Args:
+        environment: In which GStreamer is to be run.
+
+    Yields:
+        Findings; after one that makes the rest pointless there are no more.
+    """
+    inspect = shutil.which("gst-inspect-1.0", path=environment.get("PATH"))
+    if inspect is None:
+        yield _wrong("gst-inspect-1.0 is not installed", APT_LINE)
+        return
+    version = _first_line([inspect, "--version"], environment)
+    yield Finding(f"{inspect}: {version}")
+    loader = _run([inspect, "--plugin", "python"], environment)
+    if loader.returncode:
+        yield _wrong(
+            "GStreamer's loader for Python elements is missing or does not start: "
+            f"{_complaint(loader.stderr) or 'no plugin named python'}",
+            "apt-get install gstreamer1.0-python3-plugin-loader python3-gst-1.0"
+            if "pygobject" not in loader.stderr
+            else "'nnrvideo gst install' links the system's gi into this environment; or "
+            "deactivate the environment before you run GStreamer",
+        )
+        return
+    yield Finding("the loader for Python elements is there")
+    yield from _examine_library()
+    yield from _examine_places(environment)
+    for element in ELEMENTS:
+        yield _examine_element(inspect, element, environment)
+    yield from _examine_decoders(inspect, environment)
+
+
+def _examine_library() -> Iterator[Finding]:
+    for module in ("numpy", "onnxruntime", "onnx", "av", "cv2"):
+        found = _run([sys.executable, "-P", "-c", f"import {module}"], os.environ)
+        if found.returncode:
+            yield _wrong(
+                f"{module} cannot be imported by {sys.executable}: {_complaint(found.stderr)}",
+                f"{sys.executable} -m pip install --force-reinstall nnrvideo",
+            )
+            return
+    yield Finding(f"what nnrvideo needs can be imported by {sys.executable}")
+
+
+def _examine_places(environment: Mapping[str, str]) -> Iterator[Finding]:
+    copied = user_folder(environment)
+    source = plugin_folder() / "python"
+    if not (copied / _SHIM).is_dir():
+        return
+    stale = [
+        str(file)
+        for file in _shim_files(source)
+        if not (copied / file).is_file()
+        or (copied / file).read_bytes() != (source / file).read_bytes()
+    ]
+    again = "nnrvideo gst install --user"
+    if stale:
+        yield _wrong(f"{copied} is of another version of nnrvideo: {stale[0]}", again)
+    where = copied / _SHIM / _WHERE
+    bound = json.loads(where.read_text())["site_packages"] if where.is_file() else ""
+    if bound != sysconfig.get_path("purelib"):
+        yield _wrong(f"{copied} belongs to another environment: {bound}", again)
+    elif not stale:
+        yield Finding(f"{copied} belongs to this environment")
+
+
+def _examine_element(inspect: str, element: str, environment: Mapping[str, str]) -> Finding:
+    found = _run([inspect, element], environment)
+    if found.returncode == 0:
+        return Finding(f"{element} is known to GStreamer")
+    fresh = _run([inspect, element], {**environment, "GST_REGISTRY_UPDATE": "yes", **_no_cache()})
+    if fresh.returncode == 0:
+        registry = "~/.cache/gstreamer-1.0/registry.*.bin"
+        return _wrong(f"{element} is there, but GStreamer's registry is stale", f"rm {registry}")
+    return _wrong(
+        f"{element} is not known to GStreamer: {_complaint(found.stderr)}",
+        'nnrvideo gst install --user; or: eval "$(nnrvideo gst env)"',
+    )
+
+
+def _examine_decoders(inspect: str, environment: Mapping[str, str]) -> Iterator[Finding]:
+    for element, package in (("avdec_h264", "libav"), ("h264parse", "plugins-bad")):
+        if _run([inspect, "--exists", element], environment).returncode:
+            yield _wrong(f"{element} is missing", f"apt-get install gstreamer1.0-{package}")
+
+
+def _wrong(what: str, remedy: str) -> Finding:
+    return Finding(what, ok=False, remedy=remedy)
+
+
+def _no_cache() -> dict[str, str]:
+    return {"GST_REGISTRY": os.devnull}
+
+
+def _shim_files(folder: Path) -> list[Path]:
+    files = [*folder.glob("nnr*.py"), *(folder / _SHIM).glob("*.py")]
+    return sorted(file.relative_to(folder) for file in files)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _importable(module: str) -> bool:
+    return _run([sys.executable, "-P", "-c", f"import {module}"], os.environ).returncode == 0
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - programs by full path, arguments of ours
+        command,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_TIMEOUT,
+        check=False,
+    )
+
+
+def _first_line(command: list[str], environment: Mapping[str, str]) -> str:
+    return next(iter(_run(command, environment).stdout.splitlines()), "")
+
+
+def _complaint(text: str) -> str:
+    """The line of a program's error output that says most."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"Error|CRITICAL|No such", line)]
+    return (telling or lines or [""])[-1]
