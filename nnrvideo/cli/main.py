@@ -27,6 +27,7 @@ VERBS = {
     "enhance": "decode a video, run its network on the pictures, write the result",
     "encode": "downscale, encode and embed in one go",
     "compare": "measure plain upscale against the network (PSNR, SSIM, side-by-side picture)",
+    "gst": "set up and examine the GStreamer elements",
 }
 
 _EXAMPLES = """\
@@ -39,6 +40,7 @@ examples:
   nnrvideo pack net.onnx -o net.nnc --qp -32                  your own network
   nnrvideo diff net.nnc tuned.onnx -o update.nnc --qp -28     what fine-tuning changed
   nnrvideo embed -i in.mp4 -n net.nnc out.mp4                 into an existing file
+  nnrvideo gst install --user                                 elements for gst-launch-1.0
 
 "nnrvideo VERB --help" explains the options of a verb.
 """

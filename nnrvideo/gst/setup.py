@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,14 @@ ELEMENTS = ("nnrextract", "nnrenhance", "nnrinsert", "nnrh264decodebin", "nnrh26
 
 _WHERE = "where.json"  # in the copied shims: the site-packages that they belong to
 _SHIM = "nnrvideo_shim"
+# Module -> distribution; what elements import when they are started.
+_NEEDED = {
+    "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
+    "onnx": "onnx",
+    "av": "av",
+    "cv2": "opencv-python-headless",
+}
 _TIMEOUT = 60  # seconds for a program of GStreamer's
 
 
@@ -100,9 +109,26 @@ def uninstall(target: Path) -> list[Path]:
         if (target / file).is_file():
             (target / file).unlink()
             removed.append(target / file)
+    for compiled in (target / "__pycache__").glob("nnr*.pyc"):
+        compiled.unlink()
     shutil.rmtree(target / _SHIM / "__pycache__", ignore_errors=True)
     if (target / _SHIM).is_dir() and not any((target / _SHIM).iterdir()):
         (target / _SHIM).rmdir()
+    return removed
+
+
+def forget_registry(environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """Removes GStreamer's cache of plugins, which remembers failures; it is made anew when needed.
+
+    Returns:
+        What was removed.
+    """
+    given = environment.get("GST_REGISTRY") or environment.get("GST_REGISTRY_1_0")
+    cache = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "~"), ".cache")
+    files = [Path(given)] if given else Path(cache, "gstreamer-1.0").glob("registry.*.bin")
+    removed = [file for file in files if file.is_file()]
+    for file in removed:
+        file.unlink()
     return removed
 
 
@@ -166,34 +192,58 @@ def examine(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     if inspect is None:
         yield _wrong("gst-inspect-1.0 is not installed", APT_LINE)
         return
-    version = _first_line([inspect, "--version"], environment)
-    yield Finding(f"{inspect}: {version}")
-    loader = _run([inspect, "--plugin", "python"], environment)
-    if loader.returncode:
+    with tempfile.TemporaryDirectory() as folder:
+        # A registry of its own: what is wrong must not be remembered in the user's.
+        fresh = {**environment, "GST_REGISTRY": f"{folder}/registry"}
+        first = _run([inspect, "--version"], fresh)  # complains while it makes the registry
+        version = next(iter(first.stdout.splitlines()), "of unknown version")
+        yield Finding(f"{inspect}: {version}")
+        loader = _run([inspect, "--plugin", "python"], fresh)
+        if loader.returncode:
+            yield _loader_missing(first.stderr + loader.stderr)
+            return
+        yield Finding("the loader for Python elements is there")
+        yield from _examine_library()
+        yield from _examine_places(environment)
+        unknown = [e for e in ELEMENTS if _run([inspect, e], fresh).returncode]
+        yield from _examine_decoders(inspect, fresh)
+    if unknown:
         yield _wrong(
-            "GStreamer's loader for Python elements is missing or does not start: "
-            f"{_complaint(loader.stderr) or 'no plugin named python'}",
-            "apt-get install gstreamer1.0-python3-plugin-loader python3-gst-1.0"
-            if "pygobject" not in loader.stderr
-            else "'nnrvideo gst install' links the system's gi into this environment; or "
-            "deactivate the environment before you run GStreamer",
+            f"not known to GStreamer: {', '.join(unknown)}",
+            'nnrvideo gst install --user; or: eval "$(nnrvideo gst env)"',
         )
         return
-    yield Finding("the loader for Python elements is there")
-    yield from _examine_library()
-    yield from _examine_places(environment)
-    for element in ELEMENTS:
-        yield _examine_element(inspect, element, environment)
-    yield from _examine_decoders(inspect, environment)
+    stale = [e for e in ELEMENTS if _run([inspect, e], environment).returncode]
+    if stale:
+        yield _wrong(
+            f"GStreamer's registry remembers an earlier failure: {', '.join(stale)}",
+            "nnrvideo gst install",
+        )
+    else:
+        yield Finding(f"known to GStreamer: {', '.join(ELEMENTS)}")
+
+
+def _loader_missing(complaint: str) -> Finding:
+    what = "GStreamer's loader for Python elements"
+    if "pygobject" in complaint:
+        return _wrong(
+            f"{what} cannot import gi in the first python3 of PATH",
+            "'nnrvideo gst install' links the system's gi into this environment; or deactivate "
+            "the environment before you run GStreamer",
+        )
+    return _wrong(
+        f"{what} is missing",
+        "apt-get install gstreamer1.0-python3-plugin-loader python3-gst-1.0",
+    )
 
 
 def _examine_library() -> Iterator[Finding]:
-    for module in ("numpy", "onnxruntime", "onnx", "av", "cv2"):
+    for module, distribution in _NEEDED.items():
         found = _run([sys.executable, "-P", "-c", f"import {module}"], os.environ)
         if found.returncode:
             yield _wrong(
                 f"{module} cannot be imported by {sys.executable}: {_complaint(found.stderr)}",
-                f"{sys.executable} -m pip install --force-reinstall nnrvideo",
+                f"{sys.executable} -m pip install {distribution}",
             )
             return
     yield Finding(f"what nnrvideo needs can be imported by {sys.executable}")
@@ -221,20 +271,6 @@ def _examine_places(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(f"{copied} belongs to this environment")
 
 
-def _examine_element(inspect: str, element: str, environment: Mapping[str, str]) -> Finding:
-    found = _run([inspect, element], environment)
-    if found.returncode == 0:
-        return Finding(f"{element} is known to GStreamer")
-    fresh = _run([inspect, element], {**environment, "GST_REGISTRY_UPDATE": "yes", **_no_cache()})
-    if fresh.returncode == 0:
-        registry = "~/.cache/gstreamer-1.0/registry.*.bin"
-        return _wrong(f"{element} is there, but GStreamer's registry is stale", f"rm {registry}")
-    return _wrong(
-        f"{element} is not known to GStreamer: {_complaint(found.stderr)}",
-        'nnrvideo gst install --user; or: eval "$(nnrvideo gst env)"',
-    )
-
-
 def _examine_decoders(inspect: str, environment: Mapping[str, str]) -> Iterator[Finding]:
     for element, package in (("avdec_h264", "libav"), ("h264parse", "plugins-bad")):
         if _run([inspect, "--exists", element], environment).returncode:
@@ -243,10 +279,6 @@ def _examine_decoders(inspect: str, environment: Mapping[str, str]) -> Iterator[
 
 def _wrong(what: str, remedy: str) -> Finding:
     return Finding(what, ok=False, remedy=remedy)
-
-
-def _no_cache() -> dict[str, str]:
-    return {"GST_REGISTRY": os.devnull}
 
 
 def _shim_files(folder: Path) -> list[Path]:
@@ -274,10 +306,6 @@ def _run(command: list[str], environment: Mapping[str, str]) -> subprocess.Compl
         timeout=_TIMEOUT,
         check=False,
     )
-
-
-def _first_line(command: list[str], environment: Mapping[str, str]) -> str:
-    return next(iter(_run(command, environment).stdout.splitlines()), "")
 
 
 def _complaint(text: str) -> str:
