@@ -40,7 +40,7 @@ def post(element: Any, name: str, **fields: bool | float | str) -> None:
 def warn(element: Any, text: str) -> None:
     """Posts a warning: the picture goes on, the enhancement does not."""
     error = GLib.Error.new_literal(Gst.StreamError.quark(), text, int(Gst.StreamError.DECODE))
-    element.post_message(Gst.Message.new_warning(element, error, None))
+    element.post_message(Gst.Message.new_warning(element, error, ""))
 
 
 @final

@@ -126,6 +126,18 @@ class Frame:
         rows = np.frombuffer(self.data, np.uint8, stride * height).reshape(height, stride)
         return rows[:, :width]
 
+    @property
+    def samples(self) -> bytes:
+        """I420 without the padding of rows, whose bytes mean nothing."""
+        width, height = self.size
+        samples, position = b"", 0
+        for columns, rows in ((width, height), *[(-(-width // 2), -(-height // 2))] * 2):
+            stride = -(-columns // 4) * 4
+            plane = np.frombuffer(self.data, np.uint8, stride * rows, position)
+            samples += plane.reshape(rows, stride)[:, :columns].tobytes()
+            position += stride * (rows + rows % 2 if position == 0 else rows)
+        return samples
+
 
 class Pipeline:
     """A running pipeline whose pictures are taken from the appsink named ``out``."""
@@ -147,6 +159,10 @@ class Pipeline:
         if result == self.gst.StateChangeReturn.FAILURE:
             self.check()
         assert result != self.gst.StateChangeReturn.FAILURE
+
+    def start(self) -> None:
+        """PLAYING, without waiting for a first picture."""
+        assert self.bin.set_state(self.gst.State.PLAYING) != self.gst.StateChangeReturn.FAILURE
 
     def pull(self, timeout: int = 20 * SECOND) -> Frame | None:
         """The next picture; None at the end."""
@@ -239,10 +255,11 @@ def numbered_clip() -> Callable[..., Path]:
         import av
 
         defaults = {
-            "libx264": {"g": "25", "bf": "3", "b-pyramid": "normal", "preset": "veryfast"},
+            "libx264": {"g": "25", "bf": "3", "preset": "veryfast", "sc_threshold": "0"},
             "libx265": {
                 "preset": "ultrafast",
-                "x265-params": "log-level=none:keyint=25:min-keyint=25:bframes=4:b-adapt=0",
+                "x265-params": "log-level=none:keyint=25:min-keyint=25:bframes=4:b-adapt=0"
+                ":scenecut=0",
             },
         }[codec]
         with av.open(str(path), "w") as sink:
@@ -330,3 +347,34 @@ def lifter() -> Any:
             return encode(bias, lossless)
 
     return Lifter()
+
+
+@pytest.fixture(scope="session")
+def slow_network(tmp_path_factory) -> Path:
+    """A network file with far too many multiplications for a picture of 320x240 at 60 Hz."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    from nnrvideo.model import load_onnx, pack
+    from nnrvideo.nnc import EncodeSettings
+
+    rng = np.random.default_rng(0)
+    shapes = [(64, 1), (64, 64), (64, 64), (4, 64)]
+    names = [f"w{index}" for index in range(len(shapes))]
+    weights = [(rng.normal(size=(*s, 3, 3)) * 0.02).astype(np.float32) for s in shapes]
+    nodes, value = [], "input"
+    for name in names:
+        nodes.append(helper.make_node("Conv", [value, name], [f"{name}/out"], pads=[1] * 4))
+        value = f"{name}/out"
+    nodes.append(helper.make_node("DepthToSpace", [value], ["output"], blocksize=2))
+    graph = helper.make_graph(
+        nodes,
+        "slow",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 1, "h", "w"])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 1, "H", "W"])],
+        [numpy_helper.from_array(w, n) for w, n in zip(weights, names, strict=True)],
+    )
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    path = tmp_path_factory.mktemp("slow") / "slow.nnc"
+    path.write_bytes(pack(load_onnx(model.SerializeToString()), EncodeSettings(preset="fast")))
+    return path
