@@ -36,7 +36,13 @@ class Logic:
         self._decoder = _decoder(element.base_decoder, element.media_type)
         _log.info("base decoder: %s", self._decoder.get_factory().get_name())
         element.add(self._decoder)
-        if not (element.extract.link(self._decoder) and self._decoder.link(element.enhance)):
+        fits = (
+            self._decoder.get_static_pad("sink")
+            .query_caps(None)
+            .can_intersect(Gst.Caps.new_empty_simple(element.media_type))
+        )
+        linked = fits and element.extract.link(self._decoder)
+        if not (linked and self._decoder.link(element.enhance)):
             name = self._decoder.get_factory().get_name()
             self.close()
             raise ElementError(
