@@ -94,6 +94,7 @@ class Logic(Passing):
         """PAUSED -> READY: the stream is over; the pad's thread has stopped."""
         if self._enhancer is not None:
             self._enhancer.close()
+            self._enhancer.on_event = None  # it must not keep the element alive
             self._enhancer = None
         self._output.close()
         self._lateness.reset()

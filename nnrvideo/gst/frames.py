@@ -120,13 +120,13 @@ class RawFormat:
             yield Picture(tuple(planes), chroma, depth, self._colour)
 
     def store(self, picture: Picture, buffer: Any) -> None:
-        """Copies a picture of exactly this format into a writable buffer.
+        """Copies a picture of exactly this format into a writable buffer without GstVideoMeta.
 
         Raises:
             ValueError: The buffer is too small or cannot be mapped.
         """
         with _mapped(buffer, Gst.MapFlags.WRITE) as memory:
-            views = self._views(memory, self._layout_of(buffer))
+            views = self._views(memory, self._planes)
             for view, plane in zip(views, picture.planes, strict=True):
                 if self.layout.shift:
                     np.left_shift(plane, self.layout.shift, out=view)

@@ -64,7 +64,7 @@ def plugin_folder() -> Path:
         GStreamerError: The elements were not installed along.
     """
     package = Path(__file__).resolve().parent
-    for folder in (package / "plugins", package.parents[1] / "gst_plugins"):
+    for folder in (package / "gst_plugins", package.parents[1] / "gst_plugins"):
         if (folder / "python" / _SHIM).is_dir():
             return folder
     raise GStreamerError("the GStreamer elements are missing from this installation of nnrvideo")

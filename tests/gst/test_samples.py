@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sample uses of README: files, players, live streams, the sending side."""
 
+import re
+import shutil
+import signal
 import socket
+import subprocess
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from nnrvideo.authoring import embed, probe
+from nnrvideo.container import open_media
 
 SECOND = 1_000_000_000
 CODECS = {"h264": "libx264", "h265": "libx265"}
@@ -247,3 +253,79 @@ def test_live_transport_stream_with_loss(
     assert last >= 115
     shown = [numbers(f) for f in frames[100 - last - 1 :]]
     assert shown == [(n, 40) for n in range(100, last + 1)]
+
+
+# -- the lines of README -------------------------------------------------------------------------
+
+
+def readme_lines():
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    section = text.split("### In GStreamer")[1].split("\n## ")[0]
+    return re.findall(r"^((?:GST_\S+ )?gst-launch-1\.0 .+)$", section, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def readme_folder(numbered_clip, lifter, networks, tmp_path_factory):
+    """The files that README speaks of."""
+    folder = tmp_path_factory.mktemp("readme")
+    numbered_clip(folder / "film.mp4", "libx264", 50)
+    numbered_clip(folder / "hevc.mp4", "libx265", 50)
+    embed(folder / "hevc.mp4", folder / "coded.mp4", lifter.base(20))
+    shutil.copy(networks / "base.nnc", folder / "net.nnc")
+    shutil.copy(networks / "update40.nnc", folder / "update.nnc")
+    return folder
+
+
+def runnable(line, folder, port=5004):
+    for name in ("autovideosink", "playbin "):
+        sink = "fakesink" if name == "autovideosink" else "playbin video-sink=fakesink "
+        line = line.replace(name, sink)
+    line = line.replace("port=5004", f"port={port}").replace(
+        "is-live=true", "is-live=true num-buffers=60"
+    )
+    return ["/bin/sh", "-c", f"cd {folder} && exec env {line}"]
+
+
+FILE_LINES = [line for line in readme_lines() if "udp" not in line]
+
+
+def test_readme_has_all_samples():
+    assert len(FILE_LINES) == 5
+    assert len(readme_lines()) == 7
+
+
+@pytest.mark.parametrize("line", FILE_LINES)
+def test_line_of_readme(line, launch, readme_folder):
+    said = launch(*runnable(line, readme_folder))
+    assert "ERROR" not in said.stderr
+    assert "WARNING" not in said.stderr
+    written = re.search(r"filesink location=(\S+)", line)
+    if written:
+        with open_media(readme_folder / written[1]) as media:
+            assert len(list(media.pictures())) == 50
+            size = media.video.width, media.video.height
+        assert size == ((192, 128) if written[1] == "better.mp4" else (96, 64))
+    if written and written[1] == "out.mp4":
+        report = probe(readme_folder / "out.mp4")
+        assert sorted(n.is_base for n in report.networks) == [False, True]
+
+
+def test_live_lines_of_readme(gst_environment, launch, readme_folder):
+    sender, receiver = (line for line in readme_lines() if "udp" in line)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    listening = subprocess.Popen(
+        [*runnable(receiver.replace("gst-launch-1.0", "gst-launch-1.0 -m"), readme_folder, port)],
+        env=gst_environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        launch(*runnable(sender, readme_folder, port))
+    finally:
+        listening.send_signal(signal.SIGINT)
+        said, _ = listening.communicate(timeout=30)
+    assert "nnrvideo-network-changed" in said
+    assert "ERROR" not in said
