@@ -47,6 +47,11 @@ class NalCarriage(ABC):
             NalFraming() if is_annexb(extradata) else NalFraming(self._length_size(extradata))
         )
 
+    @property
+    def framing(self) -> NalFraming:
+        """How NAL units are delimited in the access units."""
+        return self._framing
+
     @abstractmethod
     def _length_size(self, record: bytes) -> int:
         """Bytes of a length field according to the configuration record."""

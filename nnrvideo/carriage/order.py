@@ -33,12 +33,15 @@ class PictureOrder(Protocol):
         """
 
 
-def picture_order(codec_name: str, extradata: bytes = b"") -> PictureOrder | None:
+def picture_order(
+    codec_name: str, extradata: bytes = b"", framing: NalFraming | None = None
+) -> PictureOrder | None:
     """Finds the reader for a codec.
 
     Args:
         codec_name: libavcodec's name.
         extradata: Annex B parameter sets, if any lie outside the access units.
+        framing: Of the access units; start codes if absent.
 
     Returns:
         None for a codec without one, or when parameter sets are packed in another way.
@@ -49,7 +52,7 @@ def picture_order(codec_name: str, extradata: bytes = b"") -> PictureOrder | Non
     kind = kinds.get(codec_name)
     if kind is None:
         return None
-    order = kind()
+    order = kind(framing or NalFraming())
     try:
         order.parameter_sets(extradata)
     except BitstreamError:
@@ -61,8 +64,8 @@ def picture_order(codec_name: str, extradata: bytes = b"") -> PictureOrder | Non
 class _NalOrder:
     """What AVC and HEVC share: most significant bits of the picture order count."""
 
-    def __init__(self) -> None:
-        self._framing = NalFraming()
+    def __init__(self, framing: NalFraming) -> None:
+        self._framing = framing
         self._sequence = 0
         self._previous = 0  # PicOrderCntVal of the last reference picture of layer 0
 
@@ -115,8 +118,8 @@ class _AvcOrder(_NalOrder):
 
     _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, framing: NalFraming) -> None:
+        super().__init__(framing)
         self._sps: dict[int, _AvcSps] = {}
         self._sps_of_pps: dict[int, int] = {}
         self._decoding_index = 0
@@ -211,8 +214,8 @@ class _HevcPps:
 class _HevcOrder(_NalOrder):
     """Spec: Rec. ITU-T H.265 (07/2024) clauses 7.3.2.2, 7.3.2.3, 7.3.6.1."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, framing: NalFraming) -> None:
+        super().__init__(framing)
         self._sps: dict[int, tuple[bool, int]] = {}  # separate_colour_plane_flag, log2 of lsb
         self._pps: dict[int, _HevcPps] = {}
 

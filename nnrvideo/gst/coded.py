@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from typing import Any, final
 
@@ -11,11 +12,21 @@ import gi
 gi.require_version("Gst", "1.0")
 from gi.repository import Gst  # noqa: E402
 
-from nnrvideo.carriage import CodecCarriage, carriage_for  # noqa: E402
+from nnrvideo.carriage import (  # noqa: E402
+    CodecCarriage,
+    NalCarriage,
+    PictureOrder,
+    carriage_for,
+    picture_order,
+)
+from nnrvideo.errors import NnrVideoError  # noqa: E402
 from nnrvideo.gst.sidedata import SECOND, running_time  # noqa: E402
 from nnrvideo.picture import ChromaFormat, PictureFormat  # noqa: E402
 
+_log = logging.getLogger(__name__)
+
 _CODECS = {"video/x-h264": "h264", "video/x-h265": "hevc"}
+_COUNTS_OF_A_FRAME = {"h264": 2, "hevc": 1}  # steps of the picture order count
 _CHROMA = {
     "4:0:0": ChromaFormat.MONO,
     "4:2:0": ChromaFormat.C420,
@@ -54,6 +65,8 @@ class CodedStream:
         self._duration = duration
         self._next = 0  # where an access unit without a timestamp is put
         self._carriage: CodecCarriage | None = None
+        self._order: PictureOrder | None = None
+        self._sequence = (-1, 0)  # its number, and when it begins in ns
 
     @classmethod
     def from_caps(cls, caps: Any) -> CodedStream:
@@ -90,19 +103,45 @@ class CodedStream:
             self._carriage = carriage_for(self.codec_name, self.extradata)
         return self._carriage
 
-    def time_of(self, buffer: Any) -> int:
+    def restart(self) -> None:
+        """Decoding begins anew."""
+        self._order = None
+        self._sequence = (-1, 0)
+
+    def time_of(self, buffer: Any, data: bytes) -> int:
         """Signed running time of an access unit's picture in ns.
 
-        Parsers give every access unit a timestamp if the container does.  A raw byte stream has
-        none; then decoding order stands for output order.
+        Parsers give every access unit a presentation time if the container does.  A raw byte
+        stream has none; then picture order counts tell where in its sequence a picture is shown.
+
+        Args:
+            buffer: The access unit.
+            data: Its bytes.
         """
         time = running_time(self.segment, buffer.pts)
         if time is None:
-            time = running_time(self.segment, buffer.dts)
-        if time is None:
-            time = self._next
-        self._next = time + self._duration
+            decoded = running_time(self.segment, buffer.dts)
+            if decoded is None:
+                decoded = self._next
+            self._next = decoded + self._duration
+            time = self._by_order(data, decoded)
         return time
+
+    def _by_order(self, data: bytes, decoded: int) -> int:
+        try:
+            if self._order is None:
+                carriage = self.carriage()
+                framing = carriage.framing if isinstance(carriage, NalCarriage) else None
+                self._order = picture_order(self.codec_name, framing=framing)
+            if self._order is None:
+                return decoded
+            sequence, count = self._order.key(data)
+        except NnrVideoError as error:
+            _log.debug("decoding order taken for output order: %s", error)
+            return decoded
+        if sequence != self._sequence[0]:
+            self._sequence = sequence, decoded
+        return self._sequence[1] + count * self._duration // _COUNTS_OF_A_FRAME[self.codec_name]
 
 
 def writable_with(buffer: Any, data: bytes | None = None) -> Any:

@@ -59,6 +59,7 @@ class Logic(Passing):
             self._stream.segment = event.parse_segment().copy()
         elif event.type == Gst.EventType.FLUSH_STOP and self._stream is not None:
             # Decoding starts anew, so a random access point begins a sequence again.
+            self._stream.restart()
             self._start_sequence(self._stream)
         return super().sink_event(event)
 
@@ -68,7 +69,7 @@ class Logic(Passing):
         if stream is None or collector is None:
             return self.element.srcpad.push(buffer)
         data = buffer.extract_dup(0, buffer.get_size())
-        time = stream.time_of(buffer)
+        time = stream.time_of(buffer, data)
         unit = AccessUnit(
             data,
             pts=time,

@@ -90,8 +90,10 @@ class Logic(Passing):
             self._take_caps(event.parse_caps())
         elif event.type == Gst.EventType.SEGMENT and self._stream is not None:
             self._stream.segment = event.parse_segment().copy()
-        elif event.type == Gst.EventType.FLUSH_STOP and self._embedder is not None:
-            self._embedder.restart()
+        elif event.type == Gst.EventType.FLUSH_STOP:
+            for part in (self._stream, self._embedder):
+                if part is not None:
+                    part.restart()
         return super().sink_event(event)
 
     def chain(self, buffer: Any) -> Any:
@@ -100,7 +102,7 @@ class Logic(Passing):
         if stream is None or embedder is None:
             return Gst.FlowReturn.NOT_NEGOTIATED
         data = buffer.extract_dup(0, buffer.get_size())
-        time = sidedata.seconds(stream.time_of(buffer))
+        time = sidedata.seconds(stream.time_of(buffer, data))
         self._access_units += 1
         with self._lock:
             due, self._now = self._now, []

@@ -180,16 +180,20 @@ def _fixed_size(structure: Any, source: PictureFormat) -> tuple[int, int] | None
     )
     if not has_width and not has_height:
         return None
-    structure = structure.copy()
     if not has_width:
-        wanted = round(Fraction(source.width * height, source.height))
-        structure.fixate_field_nearest_int("width", wanted)
-        width = structure.get_int("width")[1] or wanted
+        width = _nearest(structure, "width", round(Fraction(source.width * height, source.height)))
     if not has_height:
-        wanted = round(Fraction(source.height * width, source.width))
-        structure.fixate_field_nearest_int("height", wanted)
-        height = structure.get_int("height")[1] or wanted
+        height = _nearest(structure, "height", round(Fraction(source.height * width, source.width)))
     return width, height
+
+
+def _nearest(structure: Any, field: str, wanted: int) -> int:
+    """The value nearest to a wish that a structure allows."""
+    if not structure.has_field(field):
+        return wanted
+    structure = structure.copy()
+    structure.fixate_field_nearest_int(field, wanted)
+    return int(structure.get_int(field)[1])
 
 
 def _resized(source: Any, raw: RawFormat, name: str, width: int, height: int) -> Any:

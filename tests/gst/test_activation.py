@@ -15,9 +15,9 @@ from nnrvideo.container import open_media, remux
 FRAMES = 150
 RATE = 25
 DECODERS = {
-    "h264": ("avdec_h264", "avdec_h264 max-threads=4", "openh264dec"),
+    "h264": ("avdec_h264 max-threads=1", "avdec_h264 max-threads=4"),
     "h265": ("avdec_h265", "libde265dec"),
-}
+}  # openh264dec shows B pictures in a wrong order by itself
 CODECS = {"h264": "libx264", "h265": "libx265"}
 
 
@@ -51,17 +51,13 @@ def check_all(frames, numbers):
     assert [lift for _, lift in seen] == [lift_of(number) for number, _ in seen]
 
 
-@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("framing", ["", "byte-stream"])
 def test_every_decoder(film, pipeline, numbers, gst, which, framing):
     codec, path = film
-    if which >= len(DECODERS[codec]):
-        pytest.skip("no third decoder")
     decoder = DECODERS[codec][which]
     if gst.ElementFactory.find(decoder.split()[0]) is None:
         pytest.skip(f"no {decoder} here")
-    if decoder == "openh264dec":
-        pytest.skip("openh264dec shows B pictures in the wrong order by itself")
     caps = f"! video/x-{codec},stream-format={framing}" if framing else ""
     running = pipeline(
         f"filesrc location={path} ! qtdemux ! {codec}parse {caps} ! nnrextract ! {decoder} "
@@ -101,13 +97,15 @@ def test_timestamps_changed_on_the_way(film, pipeline, numbers):
     check_all(running.frames(), numbers)
 
 
-@pytest.mark.parametrize("suffix", ["ts", "mkv"])
+@pytest.mark.parametrize("suffix", ["ts", "mkv", "raw"])
 def test_containers(film, pipeline, numbers, tmp_path, suffix):
+    """Raw streams have no timestamps: their order is that of picture order counts."""
     codec, path = film
-    remux(path, tmp_path / f"film.{suffix}")
-    demuxer = {"ts": "tsdemux", "mkv": "matroskademux"}[suffix]
+    copy = tmp_path / f"film.{codec if suffix == 'raw' else suffix}"
+    remux(path, copy)
+    demuxer = {"ts": "! tsdemux", "mkv": "! matroskademux", "raw": ""}[suffix]
     running = pipeline(
-        f"filesrc location={tmp_path}/film.{suffix} ! {demuxer} ! {codec}parse "
+        f"filesrc location={copy} {demuxer} ! {codec}parse "
         f"! nnr{codec}decodebin ! video/x-raw,width=192 ! appsink name=out sync=false"
     )
     check_all(running.frames(), numbers)
