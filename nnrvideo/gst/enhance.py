@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from pathlib import Path
 from typing import Any, final
 
 import gi
@@ -19,30 +18,19 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstVideo", "1.0")
 from gi.repository import Gst, GstVideo  # noqa: E402
 
-from nnrvideo.authoring import describe  # noqa: E402
-from nnrvideo.errors import InferenceError, NnrVideoError  # noqa: E402
 from nnrvideo.gst import sidedata  # noqa: E402
 from nnrvideo.gst.bus import connect_log, post, structure, warn  # noqa: E402
 from nnrvideo.gst.element import Passing  # noqa: E402
-from nnrvideo.gst.errors import (  # noqa: E402
-    BAD_FILE,
-    BAD_FORMAT,
-    BAD_SETTING,
-    MISSING_LIBRARY,
-    ElementError,
-)
+from nnrvideo.gst.errors import BAD_FORMAT, ElementError  # noqa: E402
 from nnrvideo.gst.frames import RawFormat  # noqa: E402
 from nnrvideo.gst.lateness import Lateness  # noqa: E402
 from nnrvideo.gst.output import Output, any_size  # noqa: E402
+from nnrvideo.gst.settings import Mode, Settings, choice  # noqa: E402
 from nnrvideo.picture import PictureFormat  # noqa: E402
 from nnrvideo.player import Enhanced, Enhancer, Event, EventKind  # noqa: E402
-from nnrvideo.runtime import OnnxRuntimeBackend, Upscaler  # noqa: E402
-from nnrvideo.sei import pack_records, random_access_messages  # noqa: E402
 
 _log = logging.getLogger(__name__)
 
-MODES = ("auto", "network", "plain", "off")
-POLICIES = ("fixed", "dynamic")
 _COMPLAINTS = (EventKind.NETWORK_REJECTED, EventKind.SIDE_DATA_REJECTED, EventKind.ERROR)
 _DEFAULT_DURATION = sidedata.SECOND // 25
 _PLAIN_STREAK = 100  # pictures without a network after which lateness is not our doing
@@ -56,34 +44,22 @@ class Logic(Passing):
 
     Args:
         element: The shell; ``enabled``, ``mode`` and ``qos`` are asked at each picture, the other
-            properties when the stream starts.
+            properties now.
 
     Raises:
-        ElementError: onnxruntime is missing, a property has an impossible value, or the file of
-            ``model-file`` is no network.
+        ElementError: See :class:`~nnrvideo.gst.settings.Settings`.
     """
 
     def __init__(self, element: Any) -> None:
         super().__init__(element)
         connect_log()
-        self._upscaler = _choice(Upscaler, element.upscaler, "upscaler")
-        if element.scale_policy not in POLICIES:
-            raise _impossible("scale-policy", element.scale_policy, POLICIES)
-        if element.mode not in MODES:
-            raise _impossible("mode", element.mode, MODES)
-        provider = element.execution_provider
-        self._backend = OnnxRuntimeBackend(
-            providers=[provider] if provider else None, threads=element.threads or None
-        )
-        _require_provider(self._backend, provider)
-        self._model = _model_records(element.model_file)
+        self._settings = Settings(element)
+        self._mode = choice(Mode, element.mode, "mode")
+        self._wrong_mode = ""
         self._enhancer: Enhancer | None = None
-        self._output = Output(element.srcpad, self._upscaler)
+        self._output = Output(element.srcpad, self._settings.upscaler)
         self._lateness = Lateness()
-        self._late = 0  # pictures that were upscaled plainly because the sink waited
         self._own_latency = 0
-        self.network_id = -1
-        self.active = False
         self._forget()
 
     def close(self) -> None:
@@ -109,6 +85,9 @@ class Logic(Passing):
         self._next = 0  # ns, where a picture without a timestamp is put
         self._streak = _PLAIN_STREAK
         self._calm = _CALM
+        self._late = 0  # pictures that were upscaled plainly because the sink waited
+        self.network_id = -1
+        self.active = False
         self._model_due = True
         self._early: deque[sidedata.Messages] = deque(maxlen=_MAX_EARLY)
 
@@ -182,7 +161,7 @@ class Logic(Passing):
         return True
 
     def _take_messages(self, messages: sidedata.Messages) -> None:
-        if self._model is not None:
+        if self._settings.model is not None:
             return
         if self._enhancer is None:
             self._early.append(messages)  # its settings depend on the first picture
@@ -239,7 +218,7 @@ class Logic(Passing):
         return int(sidedata.SECOND * info.fps_d // info.fps_n)
 
     def _report_latency(self) -> None:
-        own = int(self._duration() * self.element.deadline)
+        own = int(self._duration() * self._settings.deadline)
         if own != self._own_latency:
             self._own_latency = own
             self.element.post_message(Gst.Message.new_latency(self.element))
@@ -260,16 +239,16 @@ class Logic(Passing):
             if not self._agree(self._format.picture_format):
                 return self._refused()
             return self._output.push_input(buffer)
-        plain = not self.element.enabled or self.element.mode == "plain" or self._too_late(own_time)
+        plain = not self.element.enabled or self._mode is Mode.PLAIN or self._too_late(own_time)
         return self._enhance(buffer, time, plain=plain)
 
     def _enhance(self, buffer: Any, time: int, *, plain: bool) -> Any:
         assert self._format is not None
         enhancer = self._enhancer or self._make_enhancer(self._format.picture_format)
         pts = sidedata.seconds(time)
-        if self._model is not None and self._model_due:
+        if self._settings.model is not None and self._model_due:
             self._model_due = False
-            enhancer.send_side_data(pts, self._model, clvs_start=True, source="model-file")
+            enhancer.send_side_data(pts, self._settings.model, clvs_start=True, source="model-file")
         with self._format.picture_in(buffer) as picture:
             enhancer.send_frame(picture, pts, plain=plain)
             result = enhancer.receive(timeout=None)
@@ -286,12 +265,18 @@ class Logic(Passing):
 
     def _untouched(self) -> bool:
         """Whether pictures pass as they are."""
-        dynamic = self.element.scale_policy == "dynamic"
-        return self.element.mode == "off" or (dynamic and not self.element.enabled)
+        wanted = self.element.mode
+        if wanted not in (self._mode.value, self._wrong_mode):
+            try:
+                self._mode = choice(Mode, wanted, "mode")
+            except ElementError as error:
+                self._wrong_mode = wanted
+                warn(self.element, f"{error}; it stays {self._mode.value}")
+        return self._mode is Mode.OFF or not (self._settings.fixed or self.element.enabled)
 
     def _too_late(self, running_time: int | None) -> bool:
         """Whether the sink waits already, so that the network must not run."""
-        if self.element.mode == "network" or not self.element.qos:
+        if self._mode is Mode.NETWORK or not self.element.qos:
             return False
         late = self._lateness.is_late(running_time)
         if late:
@@ -335,16 +320,16 @@ class Logic(Passing):
 
     def _make_enhancer(self, source: PictureFormat) -> Enhancer:
         """The enhancer, made when the first picture comes: by then caps and liveness are known."""
-        fixed = self.element.scale_policy == "fixed"
-        live = self._is_live() and self.element.mode != "network"
+        settings = self._settings
+        live = self._is_live() and self._mode is not Mode.NETWORK
         enhancer = self._enhancer = Enhancer(
-            output_size=self._output.size_downstream(source) if fixed else None,
-            geometry="fixed" if fixed else "dynamic",
-            fallback=self._upscaler,
+            output_size=self._output.size_downstream(source) if settings.fixed else None,
+            geometry="fixed" if settings.fixed else "dynamic",
+            fallback=settings.upscaler,
             realtime=live,
-            deadline=self.element.deadline,
-            max_memory_mib=self.element.max_memory,
-            backend=self._backend,
+            deadline=settings.deadline,
+            max_memory_mib=settings.max_memory_mib,
+            backend=settings.backend,
             on_event=self._tell,
         )
         _log.info("enhancing %s", "in real time" if live else "as long as it takes")
@@ -377,43 +362,3 @@ class Logic(Passing):
 def _send(enhancer: Enhancer, messages: sidedata.Messages) -> None:
     time = sidedata.seconds(messages.time)
     enhancer.send_side_data(time, messages.records, messages.clvs_start)
-
-
-def _model_records(path: str | None) -> bytes | None:
-    """Messages that stand for a file instead of the stream's own."""
-    if not path:
-        return None
-    try:
-        base = describe(Path(path).read_bytes())
-        return pack_records(random_access_messages(base))
-    except OSError as error:
-        raise ElementError(
-            f"model-file {path} cannot be read: {error.strerror}", BAD_FILE
-        ) from error
-    except (NnrVideoError, ValueError) as error:
-        raise ElementError(
-            f"model-file {path} is not a network as 'nnrvideo pack' writes it: {error}", BAD_FILE
-        ) from error
-
-
-def _require_provider(backend: OnnxRuntimeBackend, wanted: str | None) -> None:
-    try:
-        able = backend.capabilities()
-    except InferenceError as error:
-        raise ElementError(
-            f"{error}; nnrenhance runs networks by onnxruntime: pip install onnxruntime",
-            MISSING_LIBRARY,
-        ) from error
-    if wanted and wanted not in able.providers:
-        raise _impossible("execution-provider", wanted, able.providers)
-
-
-def _choice(kind: Any, value: str, name: str) -> Any:
-    try:
-        return kind(value)
-    except ValueError:
-        raise _impossible(name, value, [member.value for member in kind]) from None
-
-
-def _impossible(name: str, value: str, able: Any) -> ElementError:
-    return ElementError(f"{name} cannot be {value!r}; it is one of {', '.join(able)}", BAD_SETTING)

@@ -18,7 +18,7 @@ from nnrvideo.picture import Picture, PictureFormat  # noqa: E402
 from nnrvideo.runtime import Upscaler, resize_picture  # noqa: E402
 
 _MAX_SIZE = 32_768
-_SIZE_RANGE = f"[ 1, {_MAX_SIZE} ]"
+_SYSTEM_MEMORY = Gst.CapsFeatures.from_string(Gst.CAPS_FEATURE_MEMORY_SYSTEM_MEMORY)
 _COMPANIONS = Gst.BufferCopyFlags.FLAGS | Gst.BufferCopyFlags.TIMESTAMPS | Gst.BufferCopyFlags.META
 
 
@@ -155,21 +155,22 @@ class Output:
 
 
 def any_size(caps: Any, *, any_format: bool = False) -> Any:
-    """Caps with size and pixel aspect ratio left open; on request also the sample format."""
+    """Caps with size and pixel aspect ratio left open; on request also the sample format.
+
+    Only video in system memory, without further features, is kept.
+    """
     opened = Gst.Caps.new_empty()
     for index in range(caps.get_size()):
+        features = caps.get_features(index)
+        if features is not None and not features.is_equal(_SYSTEM_MEMORY):
+            continue
         structure = caps.get_structure(index).copy()
         structure.remove_field("pixel-aspect-ratio")
         for field in ("width", "height"):
-            structure.remove_field(field)
-        text = structure.to_string().rstrip(";")
-        text += f", width=(int){_SIZE_RANGE}, height=(int){_SIZE_RANGE}"
+            structure.set_value(field, Gst.IntRange(range(1, _MAX_SIZE)))
         if any_format:
-            structure.remove_field("format")
-            text = structure.to_string().rstrip(";")
-            text += f", width=(int){_SIZE_RANGE}, height=(int){_SIZE_RANGE}"
-            text += f", format=(string){{ {', '.join(FORMATS)} }}"
-        opened.append(Gst.Caps.from_string(text))
+            structure.set_value("format", Gst.ValueList(list(FORMATS)))
+        opened.append_structure(structure)
     return opened
 
 

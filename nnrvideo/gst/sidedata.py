@@ -53,8 +53,8 @@ def seconds(time: int) -> Fraction:
 
 
 def running_time(segment: Any, pts: int) -> int | None:
-    """Signed running time of a timestamp in ns; None if it has none."""
-    if pts == Gst.CLOCK_TIME_NONE:
+    """Signed running time of a timestamp in ns; None if there is none."""
+    if pts == Gst.CLOCK_TIME_NONE or segment.format != Gst.Format.TIME:
         return None
     sign, time = segment.to_running_time_full(Gst.Format.TIME, pts)
     return sign * int(time) if sign else None

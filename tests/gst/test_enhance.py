@@ -307,6 +307,18 @@ def test_modes(film, pipeline, numbers):
     assert lifts("mode=plain") == lifts("enabled=false") == lifts("mode=off") == [0] * 40
 
 
+def test_mode_while_playing(film, pipeline):
+    running = pipeline(decoded(film, "! nnrenhance name=e").replace(
+        "appsink", "appsink max-buffers=1"))  # fmt: skip
+    running.pull()
+    running["e"].set_property("mode", "nonsense")
+    assert len(running.frames()) == 39
+    (warning,) = running.warnings()
+    assert "mode cannot be 'nonsense'" in warning
+    assert "stays auto" in warning
+    assert running["e"].get_property("stats").get_value("enhanced") == 30
+
+
 def test_stats_and_messages(film, pipeline):
     running = pipeline(decoded(film, "! nnrenhance name=e"))
     running.frames()
@@ -417,6 +429,21 @@ def test_bad_settings_are_errors_of_the_element(launch, settings, words):
     )  # fmt: skip
     assert failed.returncode
     assert words in failed.stderr
+
+
+def test_a_broken_configuration_costs_the_networks_only(pipeline, gst, film):
+    running = pipeline("appsrc name=in format=time ! nnrextract ! appsink name=out", state=None)
+    running.start()
+    running["in"].set_property(
+        "caps",
+        gst.Caps.from_string("video/x-h264,stream-format=avc,alignment=au,codec_data=(buffer)01"),
+    )
+    running["in"].emit("push-buffer", gst.Buffer.new_wrapped(b"\x00\x00\x00\x01\x65"))
+    running["in"].emit("end-of-stream")
+    (access_unit,) = running.frames()
+    assert access_unit.data == b"\x00\x00\x00\x01\x65"
+    (warning,) = running.warnings()
+    assert "no networks are read" in warning
 
 
 def test_a_bad_network_costs_the_enhancement_and_a_warning(film, pipeline, lifter, tmp_path):
