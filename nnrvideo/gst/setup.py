@@ -205,7 +205,7 @@ def examine(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
         yield Finding("the loader for Python elements is there")
         yield from _examine_library()
         yield from _examine_places(environment)
-        unknown = [e for e in ELEMENTS if _run([inspect, e], fresh).returncode]
+        unknown = _unlisted(loader.stdout)
         yield from _examine_decoders(inspect, fresh)
     if unknown:
         yield _wrong(
@@ -213,7 +213,7 @@ def examine(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
             'nnrvideo gst install --user; or: eval "$(nnrvideo gst env)"',
         )
         return
-    stale = [e for e in ELEMENTS if _run([inspect, e], environment).returncode]
+    stale = _unlisted(_run([inspect, "--plugin", "python"], environment).stdout)
     if stale:
         yield _wrong(
             f"GStreamer's registry remembers an earlier failure: {', '.join(stale)}",
@@ -221,6 +221,11 @@ def examine(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
         )
     else:
         yield Finding(f"known to GStreamer: {', '.join(ELEMENTS)}")
+
+
+def _unlisted(features: str) -> list[str]:
+    """Our elements that are not among the features of the loader's plugin."""
+    return [element for element in ELEMENTS if f" {element}: " not in features]
 
 
 def _loader_missing(complaint: str) -> Finding:

@@ -211,6 +211,20 @@ class Pipeline:
         kind = self.gst.MessageType.WARNING
         return [m.parse_warning()[0].message for m in self.messages if m.type == kind]
 
+    def failure(self) -> str:
+        """Starts what cannot work; the text of the error."""
+        self.bin.set_state(self.gst.State.PLAYING)
+        kinds = self.gst.MessageType.ERROR | self.gst.MessageType.EOS
+        message = self.bus.timed_pop_filtered(20 * SECOND, kinds)
+        assert message is not None, "neither an error nor an end"
+        assert message.type == self.gst.MessageType.ERROR, "it works"
+        error, debug = message.parse_error()
+        assert "Traceback" not in error.message + debug
+        self.bin.set_state(self.gst.State.NULL)
+        while self.bus.pop() is not None:
+            pass
+        return error.message
+
     def seek(self, time: int, *, accurate: bool = True, rate: float = 1.0) -> bool:
         flags = self.gst.SeekFlags.FLUSH
         flags |= self.gst.SeekFlags.ACCURATE if accurate else self.gst.SeekFlags.KEY_UNIT

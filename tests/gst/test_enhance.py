@@ -422,13 +422,9 @@ def test_lateness_follows_the_sink():
         ("model-file=/dev/null", "is not a network"),
     ],
 )
-def test_bad_settings_are_errors_of_the_element(launch, settings, words):
-    failed = launch(
-        "gst-launch-1.0", "videotestsrc", "num-buffers=1", "!", "nnrenhance", settings, "!",
-        "fakesink", check=False,
-    )  # fmt: skip
-    assert failed.returncode
-    assert words in failed.stderr
+def test_bad_settings_are_errors_of_the_element(pipeline, settings, words):
+    failing = pipeline(f"{SOURCE} ! nnrenhance {settings} ! fakesink", state=None)
+    assert words in failing.failure()
 
 
 def test_a_broken_configuration_costs_the_networks_only(pipeline, gst, film):

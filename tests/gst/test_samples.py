@@ -92,17 +92,19 @@ def test_playbin_with_a_video_filter(film, pipeline, gst, networks):
 
 
 @pytest.mark.parametrize("decoder", ["avdec_h264", "libde265dec", "nonsense", "x264enc"])
-def test_base_decoder(film, launch, decoder):
+def test_base_decoder(film, pipeline, decoder):
     codec, path = film
-    said = launch(
-        "gst-launch-1.0", "filesrc", f"location={path}", "!", "qtdemux", "!", f"{codec}parse", "!",
-        f"nnr{codec}decodebin", f"base-decoder={decoder}", "!", "fakesink", check=False,
-    )  # fmt: skip
-    fits = {"avdec_h264": "h264", "libde265dec": "h265"}.get(decoder) == codec
-    assert (said.returncode == 0) == fits, said.stderr
-    if not fits:
+    running = pipeline(
+        f"filesrc location={path} ! qtdemux ! {codec}parse ! nnr{codec}decodebin "
+        f"base-decoder={decoder} ! appsink name=out sync=false",
+        state=None,
+    )
+    if {"avdec_h264": "h264", "libde265dec": "h265"}.get(decoder) == codec:
+        running.start()
+        assert len(running.frames()) == 60
+    else:
         words = "no element 'nonsense'" if decoder == "nonsense" else f"{decoder} does not fit"
-        assert words in said.stderr
+        assert words in running.failure()
 
 
 # -- the sending side ----------------------------------------------------------------------------
@@ -179,15 +181,14 @@ def probe_sha(path):
         (["location=BASE", "updates=1=/nonexistent.nnc"], "/nonexistent.nnc cannot be read"),
     ],
 )
-def test_bad_settings_of_the_inserter(bare, networks, launch, settings, words):
+def test_bad_settings_of_the_inserter(bare, networks, pipeline, settings, words):
     codec, path = bare
-    failed = launch(
-        "gst-launch-1.0", "filesrc", f"location={path}", "!", "qtdemux", "!", f"{codec}parse", "!",
-        "nnrinsert", *[s.replace("BASE", str(networks / "base.nnc")) for s in settings], "!",
-        "fakesink", check=False,
-    )  # fmt: skip
-    assert failed.returncode
-    assert words in failed.stderr
+    given = " ".join(settings).replace("BASE", str(networks / "base.nnc"))
+    failing = pipeline(
+        f"filesrc location={path} ! qtdemux ! {codec}parse ! nnrinsert {given} ! fakesink",
+        state=None,
+    )
+    assert words in failing.failure()
 
 
 # -- live ----------------------------------------------------------------------------------------
