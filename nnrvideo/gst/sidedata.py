@@ -71,15 +71,17 @@ def event_of(messages: Messages) -> Any:
 
 
 def messages_of(event: Any) -> Messages | None:
-    """What an event carries; None if it is another event."""
+    """What an event carries; None if it is another event, or somebody else's attempt."""
     structure = event.get_structure()
     if structure is None or structure.get_name() != EVENT:
         return None
-    records = structure.get_value("records")
+    time, records = structure.get_value("time"), structure.get_value("records")
+    if not isinstance(time, int) or not isinstance(records, Gst.Buffer | None):
+        return None
     return Messages(
-        time=structure.get_value("time"),
+        time=time,
         records=b"" if records is None else records.extract_dup(0, records.get_size()),
-        clvs_start=structure.get_value("clvs-start"),
+        clvs_start=bool(structure.get_value("clvs-start")),
     )
 
 

@@ -81,7 +81,12 @@ def gst(gst_environment, tmp_path_factory) -> Any:
     from gi.repository import Gst, GstApp, GstVideo
 
     del GstApp, GstVideo
+    # The plugin scanner is a program of its own: by the tests' PATH it would run the tests' own
+    # Python, which has no gi.
+    path = os.environ["PATH"]
+    os.environ["PATH"] = gst_environment["PATH"]
     Gst.init(None)
+    os.environ["PATH"] = path
     return Gst
 
 
