@@ -32,8 +32,9 @@ from nnrvideo.player import Enhanced, Enhancer, Event, EventKind  # noqa: E402
 _log = logging.getLogger(__name__)
 
 _COMPLAINTS = (EventKind.NETWORK_REJECTED, EventKind.SIDE_DATA_REJECTED, EventKind.ERROR)
+_AT_ONCE = (Gst.EventType.STREAM_START, Gst.EventType.FLUSH_STOP, Gst.EventType.EOS)
 _DEFAULT_DURATION = sidedata.SECOND // 25
-_PLAIN_STREAK = 100  # pictures without a network after which lateness is not our doing
+_IDLE = 100  # pictures without a network in force after which lateness is not our doing
 _MAX_EARLY = 256  # access units with messages before the first picture comes out of a decoder
 _CALM = 50  # pictures in time after which being late is over
 
@@ -83,7 +84,7 @@ class Logic(Passing):
         self._segment.init(Gst.Format.TIME)
         self._held: list[Any] = []  # events that must follow the caps
         self._next = 0  # ns, where a picture without a timestamp is put
-        self._streak = _PLAIN_STREAK
+        self._idle = _IDLE
         self._calm = _CALM
         self._late = 0  # pictures that were upscaled plainly because the sink waited
         self.network_id = -1
@@ -137,7 +138,7 @@ class Logic(Passing):
         if event.type == Gst.EventType.QOS and self.element.qos:
             _, _, lateness, timestamp = event.parse_qos()
             self._lateness.report(timestamp, lateness, self._duration())
-            if self._streak < _PLAIN_STREAK:
+            if self._idle < _IDLE:
                 return True
         elif event.type == Gst.EventType.SEEK and event.parse_seek()[0] < 0:
             _log.warning("playing backwards is refused: networks act in output order")
@@ -145,12 +146,8 @@ class Logic(Passing):
         return bool(self.element.sinkpad.push_event(event))
 
     def _must_wait(self, event: Any) -> bool:
-        return (
-            self._output.format is None
-            and event.type.get_flags(event.type) & Gst.EventTypeFlags.SERIALIZED != 0
-            and event.type
-            not in (Gst.EventType.STREAM_START, Gst.EventType.FLUSH_STOP, Gst.EventType.EOS)
-        )
+        serialized = Gst.EventType.get_flags(event.type) & Gst.EventTypeFlags.SERIALIZED
+        return bool(serialized) and self._output.format is None and event.type not in _AT_ONCE
 
     def _take_caps(self, caps: Any) -> bool:
         found = RawFormat.from_caps(caps)
@@ -173,6 +170,7 @@ class Logic(Passing):
         self._lateness.reset()
         self._model_due = True
         self._early.clear()
+        self._held = [event for event in self._held if event.type != Gst.EventType.SEGMENT]
         if self._enhancer is not None:
             self._enhancer.flush()
 
@@ -276,7 +274,7 @@ class Logic(Passing):
 
     def _too_late(self, running_time: int | None) -> bool:
         """Whether the sink waits already, so that the network must not run."""
-        if self._mode is Mode.NETWORK or not self.element.qos:
+        if self._mode is Mode.NETWORK or not self.element.qos or self._idle >= _IDLE:
             return False
         late = self._lateness.is_late(running_time)
         if late:
@@ -292,7 +290,7 @@ class Logic(Passing):
 
     def _note(self, result: Enhanced) -> None:
         self.active = result.info.enhanced
-        self._streak = 0 if self.active else self._streak + 1
+        self._idle = self._idle + 1 if result.info.nnpfc_id is None else 0
 
     def _agree_without_picture(self) -> None:
         """Gaps come before any picture."""

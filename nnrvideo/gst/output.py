@@ -136,6 +136,7 @@ class Output:
         structure.fixate_field_string("format", name)
         structure.fixate_field_nearest_int("width", target.width)
         structure.fixate_field_nearest_int("height", target.height)
+        structure.fixate()
         chosen = structure.get_string("format")
         (_, width), (_, height) = structure.get_int("width"), structure.get_int("height")
         caps = _resized(source, source_format, chosen, width, height)

@@ -343,6 +343,22 @@ def test_debug_category(film, launch):
     assert "enhancing as long as it takes" in said
 
 
+@pytest.mark.parametrize(
+    "chain",
+    ["nnrh264decodebin", "nnrextract ! avdec_h264 ! nnrenhance", "nnrinsert location=NET"],
+)
+def test_nothing_leaks(film, launch, networks, chain):
+    chain = chain.replace("NET", f"{networks}/lift20.nnc")
+    said = launch(
+        "gst-launch-1.0", "-q", "filesrc", f"location={film}", "!", "qtdemux", "!", "h264parse",
+        "!", *chain.split(), "!", "fakesink",
+        GST_TRACERS="leaks", GST_DEBUG="GST_TRACER:7", GST_DEBUG_NO_COLOR="1",
+    ).stderr  # fmt: skip
+    alive = [line for line in said.splitlines() if "object-alive, " in line]
+    assert "GST_TRACER" in said
+    assert not [line for line in alive if "type-name=(string)%s" not in line]
+
+
 # -- lateness ------------------------------------------------------------------------------------
 
 
@@ -380,6 +396,28 @@ def test_late_pictures_are_upscaled_plainly_and_none_is_lost(pipeline, gst, slow
     assert stats.get_value("enhanced") > 0
     assert stats.get_value("enhanced") + stats.get_value("plain") == 60
     assert not upstream
+
+
+def test_without_a_network_lateness_is_the_decoders_business(pipeline, gst):
+    """There is nothing to save here, so that QoS events go on to whoever can drop pictures."""
+    running = pipeline(
+        "videotestsrc num-buffers=5 ! video/x-raw,format=I420,width=96,height=64,framerate=25/1 "
+        "! identity name=up ! nnrenhance name=e ! identity name=down ! fakesink sync=false",
+        state=None,
+    )
+    passed = []
+
+    def on_event(pad, info):
+        if info.get_event().type == gst.EventType.QOS:
+            passed.append(info.get_event().parse_qos()[2])
+        return gst.PadProbeReturn.OK
+
+    running["up"].get_static_pad("src").add_probe(gst.PadProbeType.EVENT_UPSTREAM, on_event)
+    running.set_state("PAUSED")
+    late = gst.Event.new_qos(gst.QOSType.UNDERFLOW, 2.0, SECOND, 0)
+    running["down"].get_static_pad("sink").push_event(late)
+    assert passed == [SECOND]
+    assert running["e"].get_property("stats").get_value("late") == 0
 
 
 def test_mode_network_is_never_late(pipeline, gst, slow_network):
