@@ -55,11 +55,10 @@ step "GStreamer for the tests of the elements"
 if ! command -v gst-launch-1.0 >/dev/null && command -v apt-get >/dev/null; then
     root_do=""
     [ "$(id -u)" = 0 ] || root_do="sudo -n"
-    packages=(gstreamer1.0-tools gstreamer1.0-plugins-{base,good,bad,ugly} gstreamer1.0-libav
-        gstreamer1.0-python3-plugin-loader python3-gst-1.0 gir1.2-gst-plugins-base-1.0)
-    { $root_do env DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
-        $root_do env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-            --no-install-recommends "${packages[@]}" >/dev/null; } ||
+    install=$(python -P -c "from nnrvideo.gst.setup import APT_LINE; print(APT_LINE)")
+    # shellcheck disable=SC2086 - words of a command
+    { $root_do apt-get -qq update &&
+        $root_do env DEBIAN_FRONTEND=noninteractive $install -qq -y >/dev/null; } ||
         echo "GStreamer cannot be installed here: its tests will skip"
 fi
 

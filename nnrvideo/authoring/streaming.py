@@ -64,19 +64,11 @@ class StreamEmbedder:
             update: Relative to the base.
 
         Raises:
-            ValueError: See :meth:`check_update`.
-        """
-        self.check_update(update)
-        self._updates = [item for item in self._updates if item[0] < since]
-        self._updates.append((since, update))
-
-    def check_update(self, update: Nnpfc) -> None:
-        """Proves that an update may be planned.
-
-        Raises:
             ValueError: It does not go with the base, or is outside the writing profile.
         """
         random_access_messages(self._base, update)
+        self._updates = [item for item in self._updates if item[0] < since]
+        self._updates.append((since, update))
 
     def access_unit(self, au: bytes, time: Fraction) -> bytes:
         """The next access unit, with what it has to carry.

@@ -6,12 +6,8 @@ from __future__ import annotations
 import logging
 from typing import Any, final
 
-import gi
-
-gi.require_version("Gst", "1.0")
-from gi.repository import GLib, GObject, Gst  # noqa: E402
-
-from nnrvideo.gst import native  # noqa: E402
+from nnrvideo.gst import native
+from nnrvideo.gst._gi import GLib, GObject, Gst
 
 _LEVELS = {logging.ERROR: 1, logging.WARNING: 2, logging.INFO: 4, logging.DEBUG: 5}
 

@@ -7,21 +7,17 @@ import logging
 from fractions import Fraction
 from typing import Any, final
 
-import gi
-
-gi.require_version("Gst", "1.0")
-from gi.repository import Gst  # noqa: E402
-
-from nnrvideo.carriage import (  # noqa: E402
+from nnrvideo.carriage import (
     CodecCarriage,
     NalCarriage,
     PictureOrder,
     carriage_for,
     picture_order,
 )
-from nnrvideo.errors import NnrVideoError  # noqa: E402
-from nnrvideo.gst.sidedata import SECOND, running_time  # noqa: E402
-from nnrvideo.picture import ChromaFormat, PictureFormat  # noqa: E402
+from nnrvideo.errors import NnrVideoError
+from nnrvideo.gst._gi import Gst
+from nnrvideo.gst.sidedata import SECOND, running_time
+from nnrvideo.picture import ChromaFormat, PictureFormat
 
 _log = logging.getLogger(__name__)
 

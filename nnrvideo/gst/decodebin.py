@@ -6,13 +6,9 @@ from __future__ import annotations
 import logging
 from typing import Any, final
 
-import gi
-
-gi.require_version("Gst", "1.0")
-from gi.repository import Gst  # noqa: E402
-
-from nnrvideo.gst.bus import connect_log  # noqa: E402
-from nnrvideo.gst.errors import BAD_SETTING, MISSING_LIBRARY, ElementError  # noqa: E402
+from nnrvideo.gst._gi import Gst
+from nnrvideo.gst.bus import connect_log
+from nnrvideo.gst.errors import BAD_SETTING, MISSING_LIBRARY, ElementError
 
 _log = logging.getLogger(__name__)
 _DECODERS = Gst.ELEMENT_FACTORY_TYPE_DECODER | Gst.ELEMENT_FACTORY_TYPE_MEDIA_VIDEO

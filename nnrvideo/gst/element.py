@@ -5,10 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import gi
-
-gi.require_version("Gst", "1.0")
-from gi.repository import Gst  # noqa: E402
+from nnrvideo.gst._gi import Gst
 
 
 class Passing:

@@ -12,22 +12,17 @@ import logging
 from collections import deque
 from typing import Any, final
 
-import gi
-
-gi.require_version("Gst", "1.0")
-gi.require_version("GstVideo", "1.0")
-from gi.repository import Gst, GstVideo  # noqa: E402
-
-from nnrvideo.gst import sidedata  # noqa: E402
-from nnrvideo.gst.bus import connect_log, post, structure, warn  # noqa: E402
-from nnrvideo.gst.element import Passing  # noqa: E402
-from nnrvideo.gst.errors import BAD_FORMAT, ElementError  # noqa: E402
-from nnrvideo.gst.frames import RawFormat  # noqa: E402
-from nnrvideo.gst.lateness import Lateness  # noqa: E402
-from nnrvideo.gst.output import Output, any_size  # noqa: E402
-from nnrvideo.gst.settings import Mode, Settings, choice  # noqa: E402
-from nnrvideo.picture import PictureFormat  # noqa: E402
-from nnrvideo.player import Enhanced, Enhancer, Event, EventKind  # noqa: E402
+from nnrvideo.gst import sidedata
+from nnrvideo.gst._gi import Gst, GstVideo
+from nnrvideo.gst.bus import connect_log, post, structure, warn
+from nnrvideo.gst.element import Passing
+from nnrvideo.gst.errors import BAD_FORMAT, ElementError
+from nnrvideo.gst.frames import RawFormat
+from nnrvideo.gst.lateness import Lateness
+from nnrvideo.gst.output import Output, any_size
+from nnrvideo.gst.settings import Mode, Settings, choice
+from nnrvideo.picture import PictureFormat
+from nnrvideo.player import Enhanced, Enhancer, Event, EventKind
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from gi.repository import Gst
+from nnrvideo.gst._gi import Gst
 
 MISSING_LIBRARY = Gst.LibraryError.quark(), Gst.LibraryError.INIT
 BAD_FILE = Gst.ResourceError.quark(), Gst.ResourceError.OPEN_READ

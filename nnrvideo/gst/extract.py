@@ -6,17 +6,13 @@ from __future__ import annotations
 import logging
 from typing import Any, final
 
-import gi
-
-gi.require_version("Gst", "1.0")
-from gi.repository import Gst  # noqa: E402
-
-from nnrvideo.container import AccessUnit, SideDataCollector  # noqa: E402
-from nnrvideo.errors import NnrVideoError  # noqa: E402
-from nnrvideo.gst import sidedata  # noqa: E402
-from nnrvideo.gst.bus import connect_log, structure, warn  # noqa: E402
-from nnrvideo.gst.coded import CodedStream, writable_with  # noqa: E402
-from nnrvideo.gst.element import Passing  # noqa: E402
+from nnrvideo.container import AccessUnit, SideDataCollector
+from nnrvideo.errors import NnrVideoError
+from nnrvideo.gst import sidedata
+from nnrvideo.gst._gi import Gst
+from nnrvideo.gst.bus import connect_log, structure, warn
+from nnrvideo.gst.coded import CodedStream, writable_with
+from nnrvideo.gst.element import Passing
 
 _log = logging.getLogger(__name__)
 

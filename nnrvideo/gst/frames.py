@@ -12,14 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, final
 
-import gi
 import numpy as np
 
-gi.require_version("Gst", "1.0")
-gi.require_version("GstVideo", "1.0")
-from gi.repository import Gst, GstVideo  # noqa: E402
-
-from nnrvideo.picture import (  # noqa: E402
+from nnrvideo.gst._gi import Gst, GstVideo
+from nnrvideo.picture import (
     ChromaFormat,
     ColourDescription,
     Picture,

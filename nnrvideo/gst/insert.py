@@ -8,24 +8,21 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, final
 
-import gi
-
-gi.require_version("Gst", "1.0")
-from gi.repository import Gst  # noqa: E402
-
-from nnrvideo.authoring import StreamEmbedder, describe, update_message  # noqa: E402
-from nnrvideo.errors import NnrVideoError  # noqa: E402
-from nnrvideo.gst import sidedata  # noqa: E402
-from nnrvideo.gst.bus import connect_log, structure, warn  # noqa: E402
-from nnrvideo.gst.coded import CodedStream, writable_with  # noqa: E402
-from nnrvideo.gst.element import Passing  # noqa: E402
-from nnrvideo.gst.errors import (  # noqa: E402
+from nnrvideo.authoring import StreamEmbedder, describe, update_message
+from nnrvideo.errors import NnrVideoError
+from nnrvideo.gst import sidedata
+from nnrvideo.gst._gi import Gst
+from nnrvideo.gst.bus import connect_log, structure, warn
+from nnrvideo.gst.coded import CodedStream, writable_with
+from nnrvideo.gst.element import Passing
+from nnrvideo.gst.errors import (
     BAD_FILE,
     BAD_FORMAT,
     BAD_SETTING,
     ElementError,
 )
-from nnrvideo.sei import Nnpfc, check_picture  # noqa: E402
+from nnrvideo.model import receive
+from nnrvideo.sei import Nnpfc, check_picture
 
 
 @final
@@ -45,7 +42,8 @@ class Logic(Passing):
         if not element.location:
             raise ElementError("location is not set: which network shall be inserted?", BAD_SETTING)
         self._base = _base(element.location, element.nnpfc_id)
-        self._planned = dict(_updates(element.updates or "", self._base))
+        self._received = receive(self._base.nnpfc_payload_byte)  # what every receiver will have
+        self._planned = self._read_updates(element.updates or "")
         self._lock = Lock()
         self._now: list[Nnpfc] = []  # updates that begin with the next access unit
         self._complained = False
@@ -73,11 +71,9 @@ class Logic(Passing):
         Returns:
             Whether it can be sent; the bus says why not.
         """
-        message = update_message(self._base, bitstream)
         try:
-            if self._embedder is not None:
-                self._embedder.check_update(message)
-        except ValueError as error:
+            message = self._update_of(bitstream)
+        except NnrVideoError as error:
             warn(self.element, f"the update is not sent: {error}")
             return False
         with self._lock:
@@ -119,6 +115,37 @@ class Logic(Passing):
         made = buffer if edited is data else writable_with(buffer, edited)
         return self.element.srcpad.push(made)
 
+    def _update_of(self, bitstream: bytes) -> Nnpfc:
+        """The message for an update, proven by doing what a receiver does.
+
+        Raises:
+            NnrVideoError: It is no update of this network.
+        """
+        receive(bitstream, self._received)
+        return update_message(self._base, bitstream)
+
+    def _read_updates(self, text: str) -> dict[Fraction, Nnpfc]:
+        """Reads "SECONDS=FILE,SECONDS=FILE"."""
+        found = {}
+        for item in filter(None, text.split(",")):
+            time, equals, path = item.partition("=")
+            try:
+                since = Fraction(time.strip())
+            except (ValueError, ZeroDivisionError):
+                equals = ""
+            if not equals:
+                raise ElementError(
+                    f"updates reads SECONDS=FILE,SECONDS=FILE; {item!r} is not like that",
+                    BAD_SETTING,
+                )
+            try:
+                found[since] = self._update_of(_read(path.strip()))
+            except NnrVideoError as error:
+                raise ElementError(
+                    f"{path} is not an update of {self.element.location}: {error}", BAD_FILE
+                ) from error
+        return dict(sorted(found.items()))
+
     def _take_caps(self, caps: Any) -> None:
         stream = CodedStream.from_caps(caps)
         if self._stream is not None:
@@ -152,23 +179,6 @@ def _base(location: str, nnpfc_id: int) -> Nnpfc:
         raise ElementError(
             f"{location} is not a network as 'nnrvideo pack' writes it: {error}", BAD_FILE
         ) from error
-
-
-def _updates(text: str, base: Nnpfc) -> list[tuple[Fraction, Nnpfc]]:
-    """Reads "SECONDS=FILE,SECONDS=FILE"."""
-    found = []
-    for item in filter(None, text.split(",")):
-        time, equals, path = item.partition("=")
-        try:
-            since = Fraction(time.strip())
-        except (ValueError, ZeroDivisionError):
-            equals = ""
-        if not equals:
-            raise ElementError(
-                f"updates reads SECONDS=FILE,SECONDS=FILE; {item!r} is not like that", BAD_SETTING
-            )
-        found.append((since, update_message(base, _read(path.strip()))))
-    return sorted(found, key=lambda entry: entry[0])
 
 
 def _read(path: str) -> bytes:

@@ -6,16 +6,11 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, final
 
-import gi
-
-gi.require_version("Gst", "1.0")
-gi.require_version("GstVideo", "1.0")
-from gi.repository import Gst, GstVideo  # noqa: E402
-
-from nnrvideo.gst.errors import BAD_FORMAT, ElementError  # noqa: E402
-from nnrvideo.gst.frames import FORMATS, RawFormat, format_name  # noqa: E402
-from nnrvideo.picture import Picture, PictureFormat  # noqa: E402
-from nnrvideo.runtime import Upscaler, resize_picture  # noqa: E402
+from nnrvideo.gst._gi import Gst, GstVideo
+from nnrvideo.gst.errors import BAD_FORMAT, ElementError
+from nnrvideo.gst.frames import FORMATS, RawFormat, format_name
+from nnrvideo.picture import Picture, PictureFormat
+from nnrvideo.runtime import Upscaler, resize_picture
 
 _MAX_SIZE = 32_768
 _SYSTEM_MEMORY = Gst.CapsFeatures.from_string(Gst.CAPS_FEATURE_MEMORY_SYSTEM_MEMORY)

@@ -20,13 +20,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, final
 
-import gi
-
-gi.require_version("Gst", "1.0")
-from gi.repository import Gst  # noqa: E402
-
-from nnrvideo.gst import native  # noqa: E402
-from nnrvideo.gst.bus import int64  # noqa: E402
+from nnrvideo.gst import native
+from nnrvideo.gst._gi import Gst
+from nnrvideo.gst.bus import int64
 
 EVENT = "nnrvideo-side-data"
 META = "nnrvideo-access-unit"

@@ -138,6 +138,9 @@ def test_update_while_playing(bare, networks, pipeline, numbers):
         "! appsink name=out sync=false max-buffers=1"
     )
     seen = [numbers(running.pull()) for _ in range(5)]
+    assert not running["i"].emit("update", GLib.Bytes.new(b"no network"))
+    (warning,) = running.warnings()
+    assert "the update is not sent" in warning
     update = GLib.Bytes.new((networks / "update40.nnc").read_bytes())
     assert running["i"].emit("update", update)
     seen += [numbers(f) for f in running.frames()]
@@ -179,6 +182,7 @@ def probe_sha(path):
         (["location=BASE", "nnpfc-id=20"], "nnpfc_id 20"),
         (["location=BASE", "updates=soon"], "updates reads SECONDS=FILE"),
         (["location=BASE", "updates=1=/nonexistent.nnc"], "/nonexistent.nnc cannot be read"),
+        (["location=BASE", "updates=1=/dev/null"], "/dev/null is not an update of"),
     ],
 )
 def test_bad_settings_of_the_inserter(bare, networks, pipeline, settings, words):
