@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """``nnrenhance`` in a pipeline: caps, strides, events, queries, properties, lateness."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from nnrvideo.authoring import embed
+from nnrvideo.sei import PURPOSE_BIT_DEPTH
 
 SECOND = 1_000_000_000
 SOURCE = (
@@ -30,8 +34,6 @@ def bare(numbered_clip, tmp_path_factory):
 def film(bare, lifter):
     """40 pictures, a network from picture 10 on."""
     path = bare.with_name("film.mp4")
-    from fractions import Fraction
-
     embed(bare, path, lifter.base(20), start=Fraction(10, 25))
     return path
 
@@ -180,6 +182,22 @@ def test_downstream_decides_on_the_size(film, pipeline, wanted):
     assert {f.size for f in frames} == {wanted}
     aspect = frames[0].caps.get_structure(0).get_value("pixel-aspect-ratio")
     assert width * aspect.num / (height * aspect.denom) == pytest.approx(96 / 64)
+
+
+@pytest.mark.parametrize("wanted", ["I420", "I420_10LE"])
+def test_network_that_deepens_samples(bare, pipeline, lifter, tmp_path, wanted):
+    """Ten bits come out of eight, unless downstream takes eight only."""
+    base = lifter.base(20)
+    deeper = replace(base, nnpfc_purpose=base.nnpfc_purpose | PURPOSE_BIT_DEPTH)
+    embed(bare, tmp_path / "film.mp4", deeper)
+    caps = "! video/x-raw,format=I420 " if wanted == "I420" else ""
+    frames = pipeline(decoded(tmp_path / "film.mp4", f"! nnrenhance {caps}")).frames()
+    assert len(frames) == 40
+    for frame in frames:
+        assert frame.caps.get_structure(0).get_value("format") == wanted
+        kind, scale = (np.uint8, 1) if wanted == "I420" else ("<u2", 4)
+        luma = np.frombuffer(frame.data, kind, 192 * 128)[: 192 * 16]
+        assert abs(np.median(luma) / scale - 130) < 1.5
 
 
 def test_caps_keep_what_is_not_changed(pipeline, networks):
@@ -481,8 +499,6 @@ def test_a_broken_configuration_costs_the_networks_only(pipeline, gst, film):
 
 
 def test_a_bad_network_costs_the_enhancement_and_a_warning(film, pipeline, lifter, tmp_path):
-    from dataclasses import replace
-
     broken = lifter.base(20)
     broken = replace(broken, nnpfc_payload_byte=broken.nnpfc_payload_byte[:-30])
     embed(film, tmp_path / "bad.mp4", broken)
