@@ -231,7 +231,7 @@ class Logic(Passing):
         if self._untouched():
             if not self._agree(self._format.picture_format):
                 return self._refused()
-            return self._output.push_input(buffer)
+            return self._output.push_input(buffer, self._format)
         plain = not self.element.enabled or self._mode is Mode.PLAIN or self._too_late(own_time)
         return self._enhance(buffer, time, plain=plain)
 
@@ -250,11 +250,9 @@ class Logic(Passing):
             self._note(result)
             if not self._agree(result.picture.format):
                 return self._refused()
-            if result.picture is not picture or self._output.format is None:
+            if result.picture is not picture:
                 return self._output.push(result.picture, buffer)
-            if self._output.format.picture_format != picture.format:
-                return self._output.push(picture, buffer)
-        return self._output.push_input(buffer)
+        return self._output.push_input(buffer, self._format)
 
     def _untouched(self) -> bool:
         """Whether pictures pass as they are."""

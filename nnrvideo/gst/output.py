@@ -82,11 +82,13 @@ class Output:
         self._wanted = source, target
         return self.format is not None
 
-    def push_input(self, buffer: Any) -> Any:
-        """Passes an input buffer on; only where its format is the output's."""
-        if self._metas_understood or self._require_format().has_own_layout(buffer):
+    def push_input(self, buffer: Any, source: RawFormat) -> Any:
+        """Passes an input buffer on; untouched, unless downstream cannot take it as it is."""
+        raw = self._require_format()
+        same = (raw.name, raw.picture_format) == (source.name, source.picture_format)
+        if same and (self._metas_understood or raw.has_own_layout(buffer)):
             return self._pad.push(buffer)
-        with self._require_format().picture_in(buffer) as picture:
+        with source.picture_in(buffer) as picture:
             return self.push(picture, buffer)
 
     def push(self, picture: Picture, companion: Any) -> Any:

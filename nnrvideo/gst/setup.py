@@ -206,6 +206,8 @@ def examine(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
         yield from _examine_library()
         yield from _examine_places(environment)
         unknown = _unlisted(loader.stdout)
+        if not unknown:
+            yield _examine_start(fresh)
         yield from _examine_decoders(inspect, fresh)
     if unknown:
         yield _wrong(
@@ -252,6 +254,22 @@ def _examine_library() -> Iterator[Finding]:
             )
             return
     yield Finding(f"what nnrvideo needs can be imported by {sys.executable}")
+
+
+def _examine_start(environment: Mapping[str, str]) -> Finding:
+    """Starts an element, as only then the library is loaded, by the Python of GStreamer."""
+    launch = shutil.which("gst-launch-1.0", path=environment.get("PATH"))
+    if launch is None:
+        return _wrong("gst-launch-1.0 is not installed", APT_LINE)
+    chain = ["fakesrc", "num-buffers=0", "!", "nnrenhance", "!", "fakesink"]
+    started = _run([launch, "-q", *chain], environment)
+    if started.returncode == 0:
+        return Finding("nnrenhance starts")
+    said = re.search(r"ERROR: from element \S*nnrenhance\S*: (.+)", started.stderr)
+    return _wrong(
+        f"nnrenhance does not start: {said[1] if said else _complaint(started.stderr)}",
+        "'nnrvideo gst install --user' from the environment whose nnrvideo shall be used",
+    )
 
 
 def _examine_places(environment: Mapping[str, str]) -> Iterator[Finding]:

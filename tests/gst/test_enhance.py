@@ -325,6 +325,16 @@ def test_modes(film, pipeline, numbers):
     assert lifts("mode=plain") == lifts("enabled=false") == lifts("mode=off") == [0] * 40
 
 
+@pytest.mark.parametrize("settings", ["mode=off", "scale-policy=dynamic enabled=false"])
+def test_untouched_only_as_far_as_downstream_allows(film, pipeline, numbers, settings):
+    frames = pipeline(decoded(film, f"! nnrenhance {settings} ! video/x-raw,width=192")).frames()
+    assert {f.size for f in frames} == {(192, 64)}  # caps that say nothing of the height
+    frames = pipeline(
+        decoded(film, f"! nnrenhance {settings} ! video/x-raw,width=192,height=128")
+    ).frames()
+    assert [numbers(f) for f in frames] == [(n, 0) for n in range(40)]
+
+
 def test_mode_while_playing(film, pipeline):
     running = pipeline(decoded(film, "! nnrenhance name=e").replace(
         "appsink", "appsink max-buffers=1"))  # fmt: skip

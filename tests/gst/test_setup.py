@@ -142,6 +142,16 @@ def test_doctor_without_variables(gst_environment, tmp_path):
     assert "nnrvideo gst install --user" in wrong.remedy
 
 
+def test_doctor_starts_an_element(gst_environment, tmp_path):
+    """The environment of another Python is only noticed by its library."""
+    (tmp_path / "lib/python3.1/site-packages/nnrvideo").mkdir(parents=True)
+    bound = bound_to(tmp_path / "plugins", tmp_path / "lib/python3.1/site-packages")
+    wrong = [f.what for f in setup.examine({**gst_environment, **bound}) if not f.ok]
+    assert len(wrong) == 1
+    assert "nnrenhance does not start" in wrong[0]
+    assert "belongs to python3.1" in wrong[0]
+
+
 def test_doctor_sees_a_registry_that_remembers(gst_environment, tmp_path):
     """The loader fails once, in an environment without gi; then its failure is cached."""
     broken = tmp_path / "venv"
