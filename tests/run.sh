@@ -49,8 +49,24 @@ fi
 step "NNCodec for the interoperability tests"
 bash tests/interop/setup_nncodec.sh || echo "NNCodec cannot be set up here: its tests will skip"
 
+step "GStreamer for the tests of the elements"
+# From the distribution: pip cannot deliver it on Linux.  Without it those tests skip and say why,
+# except in CI.
+if ! command -v gst-launch-1.0 >/dev/null && command -v apt-get >/dev/null; then
+    root_do=""
+    [ "$(id -u)" = 0 ] || root_do="sudo -n"
+    install=$(python -P -c "from nnrvideo.gst.setup import APT_LINE; print(APT_LINE)")
+    # shellcheck disable=SC2086 - words of a command
+    { $root_do apt-get -qq update &&
+        $root_do env DEBIAN_FRONTEND=noninteractive $install -qq -y >/dev/null; } ||
+        echo "GStreamer cannot be installed here: its tests will skip"
+fi
+
 step "all tests, native backend"
-pytest -q tests
+pytest -q tests --ignore tests/gst
+
+step "GStreamer elements"
+pytest -q tests/gst
 
 step "coder and bitstream tests, pure-Python backend"
 NNRVIDEO_PURE=1 pytest -q tests/unit/entropy tests/unit/nnc tests/property tests/hostile

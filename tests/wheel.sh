@@ -34,6 +34,8 @@ import nnrvideo.data
 assert nnrvideo.data.base_network()[:3] == bytes([0, 4, 2])
 print("pack and unpack in a bare environment: fine")
 PY
+    "$1/bin/nnrvideo" gst install --target "$work/plugins" -q
+    test -f "$work/plugins/python/nnrenhance.py"
 }
 
 "$python" -m venv "$work/native"

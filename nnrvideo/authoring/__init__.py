@@ -13,6 +13,7 @@ from nnrvideo.authoring.probe import (
     probe,
 )
 from nnrvideo.authoring.schedule import FilterPlan, Positions, UnitTiming, schedule
+from nnrvideo.authoring.streaming import StreamEmbedder, update_message
 from nnrvideo.authoring.strip import StripReport, strip
 from nnrvideo.authoring.transcode import (
     EncodeReport,
@@ -35,6 +36,7 @@ __all__ = [
     "ProbedActivation",
     "ProbedNetwork",
     "ReduceReport",
+    "StreamEmbedder",
     "StripReport",
     "UnitTiming",
     "calibration_inputs",
@@ -49,4 +51,5 @@ __all__ = [
     "save_networks",
     "schedule",
     "strip",
+    "update_message",
 ]

@@ -10,6 +10,7 @@ from os import PathLike
 from typing import final
 
 from nnrvideo.authoring.schedule import FilterPlan, Positions, UnitTiming, schedule
+from nnrvideo.authoring.streaming import update_message
 from nnrvideo.carriage import CodecCarriage
 from nnrvideo.container import (
     AccessUnit,
@@ -224,17 +225,7 @@ def _updates(
     """Update messages of a base in increasing time."""
     result = []
     for time, item in sorted((updates or {}).items()):
-        message = (
-            item
-            if isinstance(item, Nnpfc)
-            else Nnpfc(
-                nnpfc_purpose=base.nnpfc_purpose,
-                nnpfc_id=base.nnpfc_id,
-                nnpfc_base_flag=False,
-                nnpfc_property_present_flag=False,
-                nnpfc_payload_byte=bytes(item),
-            )
-        )
+        message = item if isinstance(item, Nnpfc) else update_message(base, bytes(item))
         result.append((Fraction(time), message))
     return tuple(result)
 

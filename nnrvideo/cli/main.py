@@ -29,6 +29,7 @@ VERBS = {
     "compare": "measure plain upscale against the network (PSNR, SSIM, side-by-side picture)",
     "report": "measure files with networks and write a page: curves, BD-rates, before and after",
     "bdrate": "Bjøntegaard delta (BD-rate, BD-metric) of the curves in two CSV files",
+    "gst": "set up and examine the GStreamer elements",
 }
 
 _EXAMPLES = """\
@@ -41,6 +42,7 @@ examples:
   nnrvideo pack net.onnx -o net.nnc --qp -32                  your own network
   nnrvideo diff net.nnc tuned.onnx -o update.nnc --qp -28     what fine-tuning changed
   nnrvideo embed -i in.mp4 -n net.nnc out.mp4                 into an existing file
+  nnrvideo gst install --user                                 elements for gst-launch-1.0
 
 "nnrvideo VERB --help" explains the options of a verb.
 """

@@ -210,7 +210,9 @@ class Enhancer:
                 events += self._note(heard)
         self._tell(events)
 
-    def send_frame(self, picture: Picture, pts: Pts, *, strength: float = 1.0) -> Status:
+    def send_frame(
+        self, picture: Picture, pts: Pts, *, strength: float = 1.0, plain: bool = False
+    ) -> Status:
         """Takes one decoded picture.
 
         Args:
@@ -218,6 +220,7 @@ class Enhancer:
             pts: Presentation time, growing from picture to picture; the side data of this and of
                 all earlier access units must have been sent.
             strength: StrengthControlVal for networks that take one, 0 to 1.
+            plain: Resample it plainly, as :meth:`skip` asks for, because it is late already.
 
         Returns:
             ``OK``, or ``AGAIN`` if the queue is full: receive first, then send it again.
@@ -236,7 +239,7 @@ class Enhancer:
                 self._target = self._fixed_target(picture.format)
             content, events = self._activate(pts)
             duration = self._duration(pts)
-            job = _Job(picture, pts, content, self._target, strength, duration)
+            job = _Job(picture, pts, content, self._target, strength, duration, plain)
             self._waiting.append(job)
             self._statistics = _plus(self._statistics, frames_in=1)
             self._changed.notify_all()

@@ -355,6 +355,15 @@ def test_skipped_picture_comes_out_plain(nets):
         assert player.marks() == [9, 9, None]
 
 
+def test_picture_that_is_late_already_comes_out_plain(nets):
+    start = nets.records(nets.base(nets.upscaler(9)), nets.activate(7))
+    with Player() as player:
+        player.play(nets.flat(), 0, start, True)
+        assert player.enhancer.send_frame(nets.flat(), 1, plain=True) is Status.OK
+        player.play(nets.flat(), 2)
+        assert player.marks() == [9, None, 9]
+
+
 def test_realtime_does_not_wait_for_networks(nets):
     start = nets.records(nets.base(nets.upscaler(9)), nets.activate(7))
     with Player(realtime=True, deadline=1000) as player:
