@@ -146,6 +146,7 @@ class EncodeSettings:
     profile: int = 1
     threads: int | None = None
     max_unit_bytes: int | None = None
+    _effort: Effort = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.preset not in EFFORTS:
@@ -182,10 +183,14 @@ class EncodeSettings:
         if self.rate_weight is not None and not 0 <= self.rate_weight < float("inf"):
             msg = f"rate_weight {self.rate_weight} is not a finite number of 0 or more"
             raise ValueError(msg)
+        object.__setattr__(self, "_effort", self._spent())
 
     @property
     def effort(self) -> Effort:
         """What the preset spends, with what the settings say themselves put in."""
+        return self._effort
+
+    def _spent(self) -> Effort:
         effort = EFFORTS[self.preset]
         return Effort(
             rate_weight=effort.rate_weight if self.rate_weight is None else self.rate_weight,

@@ -162,8 +162,9 @@ def _code_alone(plan: UnitPlan, settings: EncodeSettings) -> DataUnit | None:
         return _code_block(plan, settings)
     array = plan.arrays[Role.WEIGHT]
     if array.dtype == np.float32 and settings.lossless:
-        return replace(
-            _header(plan, PayloadType.NNR_PT_RAW_FLOAT),
+        return _header(
+            plan,
+            PayloadType.NNR_PT_RAW_FLOAT,
             payload=array.astype("<f4", copy=False).tobytes(),
         )
     if array.dtype == np.int32:
@@ -235,8 +236,9 @@ def _single(
         element, chosen.spec, chosen.levels.reshape(plan.shape), chosen.choices, qp_delta
     )
     payload, points = encode_codeword([tensor], settings.qp_density)
-    return replace(
-        _header(plan, PayloadType.NNR_PT_FLOAT),
+    return _header(
+        plan,
+        PayloadType.NNR_PT_FLOAT,
         payload=payload,
         codebook=codebook,
         dq_flag=chosen.spec.dq_flag,
@@ -253,8 +255,9 @@ def _code_integers(plan: UnitPlan, settings: EncodeSettings) -> DataUnit:
     element = Element(plan.names[Role.WEIGHT], plan.shape, Role.WEIGHT, None, spec.scan_order)
     tensor = CodedTensor(element, chosen.spec, array, chosen.choices)
     payload, points = encode_codeword([tensor], settings.qp_density)
-    return replace(
-        _header(plan, PayloadType.NNR_PT_INT),
+    return _header(
+        plan,
+        PayloadType.NNR_PT_INT,
         payload=payload,
         cabac_unary_length_minus1=chosen.spec.unary_length - 1,
         scan_order=spec.scan_order,
@@ -276,8 +279,9 @@ def _code_block(plan: UnitPlan, settings: EncodeSettings) -> DataUnit:
         )
         unary_length = choose_unary_length(levels, dq_flag=dq_flag)
     matrix_scan = any(_is_matrix(plan.arrays[role]) for role in weights)
-    header = replace(
-        _header(plan, PayloadType.NNR_PT_BLOCK),
+    header = _header(
+        plan,
+        PayloadType.NNR_PT_BLOCK,
         dq_flag=dq_flag,
         cabac_unary_length_minus1=unary_length - 1,
         scan_order=settings.scan_order if matrix_scan else 0,
@@ -301,7 +305,8 @@ def _code_block(plan: UnitPlan, settings: EncodeSettings) -> DataUnit:
     return replace(header, payload=payload, entry_points=points)
 
 
-def _header(plan: UnitPlan, payload_type: PayloadType) -> DataUnit:
+def _header(plan: UnitPlan, payload_type: PayloadType, **coded: Any) -> DataUnit:
+    """The unit of a plan, with what coding it has found."""
     types = NO_COMPANIONS
     for role in plan.names:
         types |= _TYPE_OF_ROLE.get(role, NO_COMPANIONS)
@@ -317,6 +322,7 @@ def _header(plan: UnitPlan, payload_type: PayloadType) -> DataUnit:
         compressed_parameter_types=types,
         decomposition_rank=plan.rank,
         g_number_of_rows=plan.arrays[Role.G].shape[0] if Role.G in plan.arrays else 0,
+        **coded,
     )
 
 
