@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nnrvideo.training.export import to_onnx as to_onnx
     from nnrvideo.training.nets import BlockNet as BlockNet
     from nnrvideo.training.nets import NetShape as NetShape
-    from nnrvideo.training.train import Progress as Progress
+    from nnrvideo.training.steps import Progress as Progress
     from nnrvideo.training.train import Trained as Trained
     from nnrvideo.training.train import TrainSettings as TrainSettings
 
@@ -35,7 +35,8 @@ _OWNERS = {
     "evaluate": ("Measurement", "measure"),
     "export": ("to_nnc", "to_onnx"),
     "nets": ("BlockNet", "NetShape"),
-    "train": ("Progress", "Trained", "TrainSettings"),
+    "steps": ("Progress",),
+    "train": ("Trained", "TrainSettings"),
 }
 
 

@@ -22,7 +22,7 @@ from nnrvideo.nnc import EncodeSettings, allocate_qps
 from nnrvideo.training._torch import torch
 from nnrvideo.training.data import PairSet
 from nnrvideo.training.nets import BlockNet, run_convolutions, to_arrays
-from nnrvideo.training.steps import PEAK, Sampler, batch_error, scheduled_rate
+from nnrvideo.training.steps import PEAK, Progress, Sampler, batch_error, scheduled_rate
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -66,30 +66,13 @@ class AdaptSettings:
             raise ValueError("steps are 0 or more, a batch has at least one crop")
 
 
-@dataclass(frozen=True, slots=True)
-class AdaptProgress:
-    """Where a run stands.
-
-    Args:
-        step: Steps done, of both phases.
-        steps: Steps of both phases.
-        loss: Mean squared error (scale 0 to 255) of recent steps.
-        interpolation_loss: The same of plain bicubic interpolation on the same crops.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    interpolation_loss: float
-
-
 def adapt(
     base: Mapping[str, npt.NDArray[np.float32]],
     pairs: PairSet,
     settings: AdaptSettings | None = None,
     *,
     progress_every: int = 100,
-    progress: Callable[[AdaptProgress], None] = lambda _progress: None,
+    progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> Arrays:
     """Trains a network further on pairs of a clip, under a pull back to where it came from.
 
@@ -126,7 +109,7 @@ class _Run:
         pairs: PairSet,
         settings: AdaptSettings,
         progress_every: int,
-        progress: Callable[[AdaptProgress], None],
+        progress: Callable[[Progress], None],
     ) -> None:
         self._net = net
         self._settings = settings
@@ -158,7 +141,7 @@ class _Run:
             self._done += 1
             if self._done % self._every == 0 or self._done == total:
                 loss, interpolation = (float(value) for value in np.mean(recent, axis=0))
-                self._progress(AdaptProgress(self._done, total, loss, interpolation))
+                self._progress(Progress("adapt", self._done, total, loss, interpolation))
                 recent.clear()
 
     def _one_step(self, optimiser: torch.optim.Optimizer) -> tuple[float, float]:

@@ -15,7 +15,6 @@ from nnrvideo.errors import NnrVideoError
 from nnrvideo.files import write_bytes
 from nnrvideo.model import receive
 from nnrvideo.training.adaptation import (
-    AdaptProgress,
     AdaptSettings,
     adapt,
     adaptation_psnr,
@@ -25,7 +24,8 @@ from nnrvideo.training.data import Degradation, PairSet, PairSettings, find_clip
 from nnrvideo.training.evaluate import markdown, measure
 from nnrvideo.training.export import Enlarger, to_nnc
 from nnrvideo.training.nets import NetShape
-from nnrvideo.training.train import Progress, TrainSettings, train
+from nnrvideo.training.steps import Progress
+from nnrvideo.training.train import TrainSettings, train
 
 _DEFAULTS = TrainSettings()
 _ADAPT_DEFAULTS = AdaptSettings()
@@ -139,11 +139,10 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _report(progress: Progress | AdaptProgress) -> None:
+def _report(progress: Progress) -> None:
     gain = 10 * np.log10(progress.interpolation_loss / progress.loss)
-    phase = progress.phase if isinstance(progress, Progress) else "adapt"
     say(
-        f"{phase} {progress.step}/{progress.steps}: mean squared error "
+        f"{progress.phase} {progress.step}/{progress.steps}: mean squared error "
         f"{progress.loss:.2f}, {gain:+.2f} dB against bicubic"
     )
 

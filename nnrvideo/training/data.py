@@ -21,6 +21,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from nnrvideo.authoring import crop_picture
+from nnrvideo.container import open_media
+from nnrvideo.errors import ContainerError
+from nnrvideo.picture import Picture
+from nnrvideo.runtime.resample import change_depth
 from nnrvideo.training.video import code_luma, read_luma
 
 Plane = npt.NDArray[np.uint8]
@@ -190,6 +195,48 @@ def make_pairs(
     if not len(pairs):
         raise ValueError("the clips give no training pair")
     return pairs
+
+
+def sample_pairs(source: Path, coded: Path, scale: Fraction, count: int) -> PairSet:
+    """Pairs of decoded and source pictures, spread evenly over a title of any length.
+
+    Args:
+        source: The title.
+        coded: The same pictures, coded at reduced size.
+        scale: Size of the source relative to the coded one.
+        count: Pairs that are kept, about; memory holds at most twice as many.
+
+    Returns:
+        Luma pairs of 8 bits.
+
+    Raises:
+        ContainerError: A file cannot be read, or the coded one has no picture.
+    """
+    kept: list[tuple[Plane, Plane]] = []
+    stride = 1
+    with open_media(source) as original, open_media(coded) as media:
+        for index, (wanted, got) in enumerate(
+            zip(original.pictures(), media.pictures(), strict=False)
+        ):
+            if index % stride:
+                continue
+            small = got.picture
+            large = crop_picture(
+                wanted.picture, *(int(size * scale) for size in (small.width, small.height))
+            )
+            kept.append((_luma(small), _luma(large)))
+            if len(kept) == 2 * count:
+                kept = kept[::2]
+                stride *= 2
+    if not kept:
+        raise ContainerError(f"{coded} has no pictures")
+    return PairSet(
+        [small for small, _ in kept], [large for _, large in kept], list(range(len(kept)))
+    )
+
+
+def _luma(picture: Picture) -> Plane:
+    return np.array(change_depth(picture.planes[0], picture.bit_depth, 8), np.uint8)
 
 
 def degrade(large: Sequence[Plane], degradation: Degradation, rate: Fraction) -> list[Plane]:

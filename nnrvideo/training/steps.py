@@ -9,6 +9,7 @@ on a scale of 0 to 1 the gradients come near Adam's epsilon and nothing is learn
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,6 +20,25 @@ from nnrvideo.training.data import PairSet
 from nnrvideo.training.nets import NetShape, interpolate
 
 PEAK: Final = 255.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands; given to the progress callback.
+
+    Args:
+        phase: ``"float"`` or ``"quantised"`` of a training, or ``"adapt"``.
+        step: Steps done in this phase.
+        steps: Steps of this phase.
+        loss: Mean squared error (scale 0 to 255) of recent steps.
+        interpolation_loss: The same of plain bicubic interpolation on the same crops.
+    """
+
+    phase: str
+    step: int
+    steps: int
+    loss: float
+    interpolation_loss: float
 
 
 class Batch(NamedTuple):

@@ -21,19 +21,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final, Literal, final
 
-import numpy as np
-
-from nnrvideo.authoring import crop_picture, embed, encode_reduced, probe
+from nnrvideo.authoring import embed, encode_reduced, probe
 from nnrvideo.container import open_media
-from nnrvideo.errors import ContainerError
 from nnrvideo.files import OutputFile
-from nnrvideo.picture import Picture
 from nnrvideo.report import MeasureOptions, measure_file
-from nnrvideo.runtime.resample import change_depth
-from nnrvideo.training.data import PairSet, Plane
+from nnrvideo.training.data import PairSet, sample_pairs
 from nnrvideo.training.export import to_nnc
 from nnrvideo.training.nets import NetShape
-from nnrvideo.training.train import Progress, TrainSettings, train
+from nnrvideo.training.steps import Progress
+from nnrvideo.training.train import TrainSettings, train
 
 Mode = Literal["enhance", "sr1.5x", "sr2x"]
 Tier = Literal["S", "M", "L"]
@@ -373,45 +369,3 @@ def _plain_quality(work: _Work, plain: Point, bits: int) -> float:
         return plain.psnr_y
     slope = (other.psnr_y - plain.psnr_y) / math.log(other.bits / plain.bits)
     return plain.psnr_y + slope * math.log(bits / plain.bits)
-
-
-def sample_pairs(source: Path, coded: Path, scale: Fraction, count: int) -> PairSet:
-    """Pairs of decoded and source pictures, spread evenly over a title of any length.
-
-    Args:
-        source: The title.
-        coded: The same pictures, coded at reduced size.
-        scale: Size of the source relative to the coded one.
-        count: Pairs that are kept, about; memory holds at most twice as many.
-
-    Returns:
-        Luma pairs of 8 bits.
-
-    Raises:
-        ContainerError: A file cannot be read, or the coded one has no picture.
-    """
-    kept: list[tuple[Plane, Plane]] = []
-    stride = 1
-    with open_media(source) as original, open_media(coded) as media:
-        for index, (wanted, got) in enumerate(
-            zip(original.pictures(), media.pictures(), strict=False)
-        ):
-            if index % stride:
-                continue
-            small = got.picture
-            large = crop_picture(
-                wanted.picture, *(int(size * scale) for size in (small.width, small.height))
-            )
-            kept.append((_luma(small), _luma(large)))
-            if len(kept) == 2 * count:
-                kept = kept[::2]
-                stride *= 2
-    if not kept:
-        raise ContainerError(f"{coded} has no pictures")
-    return PairSet(
-        [small for small, _ in kept], [large for _, large in kept], list(range(len(kept)))
-    )
-
-
-def _luma(picture: Picture) -> Plane:
-    return np.array(change_depth(picture.planes[0], picture.bit_depth, 8), np.uint8)

@@ -17,7 +17,7 @@ from nnrvideo.training._torch import torch
 from nnrvideo.training.data import PairSet
 from nnrvideo.training.nets import BlockNet, NetShape, run_convolutions, to_arrays
 from nnrvideo.training.quantised import QuantPlan, plan_quantisation, quantise_tensor
-from nnrvideo.training.steps import Sampler, batch_error, scheduled_rate
+from nnrvideo.training.steps import Progress, Sampler, batch_error, scheduled_rate
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -54,25 +54,6 @@ class TrainSettings:
     error_exponent: float = 0.5
     seed: int = 1
     threads: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run stands; given to the progress callback.
-
-    Args:
-        phase: ``"float"`` or ``"quantised"``.
-        step: Steps done in this phase.
-        steps: Steps of this phase.
-        loss: Mean squared error (scale 0 to 255) of recent steps.
-        interpolation_loss: The same of plain bicubic interpolation on the same crops.
-    """
-
-    phase: str
-    step: int
-    steps: int
-    loss: float
-    interpolation_loss: float
 
 
 @dataclass(frozen=True, slots=True)

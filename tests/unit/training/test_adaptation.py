@@ -13,8 +13,9 @@ pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 from nnrvideo.model import load_onnx, pack, receive
 from nnrvideo.nnc import EncodeSettings
 from nnrvideo.training import AdaptSettings, NetShape, PairSet, TrainSettings, adapt, to_onnx
-from nnrvideo.training.adaptation import AdaptProgress, adaptation_psnr, to_update
+from nnrvideo.training.adaptation import adaptation_psnr, to_update
 from nnrvideo.training.nets import BlockNet, to_arrays
+from nnrvideo.training.steps import Progress
 from nnrvideo.training.train import train
 
 QUICK = AdaptSettings(steps=40, refine_steps=20, batch=4, patch=16, pull=0.02, seed=3)
@@ -90,7 +91,7 @@ def test_update_keeps_what_was_gained(base: Arrays, pairs: PairSet) -> None:
 
 
 def test_progress_is_reported_to_the_end(base: Arrays, pairs: PairSet) -> None:
-    seen: list[AdaptProgress] = []
+    seen: list[Progress] = []
     adapt(base, pairs, QUICK, progress_every=25, progress=seen.append)
     assert [each.step for each in seen] == [25, 50, 60]
     assert {each.steps for each in seen} == {60}

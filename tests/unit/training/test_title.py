@@ -17,7 +17,8 @@ from nnrvideo.container import VideoWriter
 from nnrvideo.errors import ContainerError
 from nnrvideo.picture import ChromaFormat, Picture
 from nnrvideo.report import measure_file
-from nnrvideo.training.title import Candidate, Point, TitleSettings, encode_title, sample_pairs
+from nnrvideo.training.data import sample_pairs
+from nnrvideo.training.title import Candidate, Point, TitleSettings, encode_title
 
 QUICK = TitleSettings(modes=("enhance", "sr2x"), steps=10, pictures=4)
 FAST = {"crf": "30", "preset": "ultrafast"}
