@@ -7,6 +7,8 @@
 #
 # NNRVIDEO_VENV    folder of the virtual environment (default: .venv/test in the checkout)
 # NNRVIDEO_SHARED  folder with conformance vectors and clips (default: ../shared; optional)
+# NNRVIDEO_TORCH   PyTorch as pip shall install it, for the tests of training, e.g. torch==2.13.0;
+#                  without it they skip, because what pip chooses by itself may be gigabytes
 set -euo pipefail
 unset PYTHONPATH  # what is installed shall be tested, not what the caller has lying about
 cd "$(dirname "$0")/.."
@@ -60,6 +62,11 @@ if ! command -v gst-launch-1.0 >/dev/null && command -v apt-get >/dev/null; then
     { $root_do apt-get -qq update &&
         $root_do env DEBIAN_FRONTEND=noninteractive $install -qq -y >/dev/null; } ||
         echo "GStreamer cannot be installed here: its tests will skip"
+fi
+
+if [ -n "${NNRVIDEO_TORCH:-}" ]; then
+    step "PyTorch for the tests of training"
+    pip install --quiet "$NNRVIDEO_TORCH" || echo "no $NNRVIDEO_TORCH here: its tests will skip"
 fi
 
 step "all tests, native backend"
