@@ -20,6 +20,7 @@ VERBS = {
     "pack": "compress a network: ONNX or npz -> NNC (.nnc)",
     "unpack": "decompress a network: NNC -> ONNX or npz",
     "diff": "code what turns one network into another, as an NNC update",
+    "calibrate": "measure on a film whether a network may run in 8-bit integers, and allow it",
     "embed": "put a network into a video by stream copy (no re-encoding)",
     "probe": "show which networks travel in a video, where, and how big they are",
     "extract": "write the networks of a video to files",

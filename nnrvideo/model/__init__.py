@@ -13,6 +13,7 @@ from nnrvideo.model.filter_message import (
     to_nnpfc,
 )
 from nnrvideo.model.graph import TensorDeclaration
+from nnrvideo.model.int8 import exactness_probe, quantisable
 from nnrvideo.model.onnx_graph import load_onnx, save_onnx
 from nnrvideo.model.operators import ALLOWED_OPERATORS
 from nnrvideo.model.package import (
@@ -25,28 +26,44 @@ from nnrvideo.model.package import (
     unpack,
 )
 from nnrvideo.model.prepare import Prepared, prepare
+from nnrvideo.model.ranges import (
+    RANGES_TENSOR,
+    ConvRanges,
+    Ranges,
+    attach_ranges,
+    convolutions,
+    ranges_of,
+    with_ranges,
+    without_ranges,
+)
 from nnrvideo.model.shapes import Inference, infer_shapes
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.model.update import Received, diff, model_id, receive
 
 __all__ = [
     "ALLOWED_OPERATORS",
+    "RANGES_TENSOR",
     "TAG_URI_NNC",
     "Complexity",
+    "ConvRanges",
     "Inference",
     "IoContract",
     "Network",
     "Prepared",
+    "Ranges",
     "Received",
     "TensorDeclaration",
     "Topology",
     "TopologyForm",
     "Unpacked",
     "apply_update",
+    "attach_ranges",
     "check",
     "check_against_nnpfc",
     "contract_from_nnpfc",
+    "convolutions",
     "diff",
+    "exactness_probe",
     "infer_contract",
     "infer_shapes",
     "is_floating",
@@ -57,10 +74,14 @@ __all__ = [
     "num_parameters_idc",
     "pack",
     "prepare",
+    "quantisable",
+    "ranges_of",
     "receive",
     "save_npz",
     "save_onnx",
     "stored_bytes",
     "to_nnpfc",
     "unpack",
+    "with_ranges",
+    "without_ranges",
 ]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Playing: the enhancer that applies the networks of a stream to its pictures."""
 
+from nnrvideo.player.calibration import MAX_LOSS, Calibration, calibrate, calibration_pairs
 from nnrvideo.player.comparison import Comparison, Crop, Quality, compare_files
 from nnrvideo.player.enhancer import Enhancer
 from nnrvideo.player.events import (
@@ -19,8 +20,11 @@ from nnrvideo.player.files import (
     enhanced_pictures,
 )
 from nnrvideo.player.networks import Resolver
+from nnrvideo.player.precision import Precision
 
 __all__ = [
+    "MAX_LOSS",
+    "Calibration",
     "Comparison",
     "Crop",
     "EnhanceReport",
@@ -30,11 +34,14 @@ __all__ = [
     "Event",
     "EventKind",
     "FrameInfo",
+    "Precision",
     "Pts",
     "Quality",
     "Resolver",
     "Statistics",
     "Status",
+    "calibrate",
+    "calibration_pairs",
     "compare_files",
     "enhance_file",
     "enhanced_pictures",

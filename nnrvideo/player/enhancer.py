@@ -45,6 +45,7 @@ from nnrvideo.player.filter import NetworkFilter
 from nnrvideo.player.library import Content, FilterLibrary, fingerprint, properties_of
 from nnrvideo.player.networks import Resolver
 from nnrvideo.player.pace import Pace
+from nnrvideo.player.precision import Precision
 from nnrvideo.runtime.base import InferenceBackend
 from nnrvideo.runtime.onnxruntime import OnnxRuntimeBackend
 from nnrvideo.runtime.resample import Upscaler, resize_picture
@@ -107,6 +108,8 @@ class Enhancer:
         deadline: Share of a picture's duration that a network may take in real time.
         threads: Threads for one run of a network; None for at most 4.
         providers: Execution providers in order of preference; None for the best present.
+        precision: "auto" computes in 8-bit integers where the encoder allows it and the processor
+            does it exactly; "fp32" never; "int8" as "auto", with a warning where it cannot be.
         max_memory_mib: Bound on the memory of one run of a network, in MiB.
         queue_size: Pictures inside the enhancer, waiting, in work and finished together.
         limits: Bounds on what a stream may ask for; a desktop's if absent.
@@ -130,6 +133,7 @@ class Enhancer:
         deadline: float = 0.8,
         threads: int | None = None,
         providers: Sequence[str] | None = None,
+        precision: Precision | str = Precision.AUTO,
         max_memory_mib: int = 256,
         queue_size: int = 6,
         limits: Limits | None = None,
@@ -157,6 +161,7 @@ class Enhancer:
             max_memory_bytes=max_memory_mib << 20,
             upscaler=self._upscaler,
             resolver=resolver,
+            precision=Precision(precision),
             on_built=self._on_built,
         )
         self._state = FilterState(self._limits)
@@ -464,8 +469,12 @@ class Enhancer:
                 self._statistics = replace(
                     _plus(self._statistics, networks_built=1, build_milliseconds=1e3 * seconds),
                     provider=result.provider,
+                    precision=result.precision.name,
                 )
                 events.append(Event(EventKind.NETWORK_READY, nnpfc_id, fingerprint(content)))
+                reason = result.precision.reason
+                if reason and self._first_time(reason):
+                    _log.warning("fp32 instead of int8 (nnpfc_id %d): %s", nnpfc_id, reason)
             elif self._first_time(f"{fingerprint(content)} {result}"):
                 self._statistics = _plus(self._statistics, networks_rejected=1)
                 events.append(Event(EventKind.NETWORK_REJECTED, nnpfc_id, str(result)))

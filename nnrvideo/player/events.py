@@ -86,6 +86,7 @@ class Statistics:
     build_milliseconds: float = 0.0
     network_milliseconds: float = 0.0  # wall time of enhanced pictures together
     provider: str = ""  # execution provider of the latest network
+    precision: str = ""  # numbers that it computes in: "fp32" or "int8"
 
     @property
     def mean_network_milliseconds(self) -> float:

@@ -19,6 +19,7 @@ from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
 from nnrvideo.picture import Picture, PictureFormat, Plane
 from nnrvideo.player import characteristics
+from nnrvideo.player.precision import REAL_NUMBERS, ChosenPrecision
 from nnrvideo.runtime.base import Array, Session, TensorInfo
 from nnrvideo.runtime.layout import (
     TensorFormat,
@@ -48,12 +49,14 @@ class LoadedNetwork:
         output: How the output is filled.
         bytes_per_position: Memory that the network needs for one input position at its widest
             point; 0 if unknown.
+        precision: The numbers it computes in.
     """
 
     session: Session
     input: TensorFormat
     output: TensorFormat
     bytes_per_position: int = 0
+    precision: ChosenPrecision = REAL_NUMBERS
 
 
 @final
@@ -91,6 +94,7 @@ class NetworkFilter:
         self.source = source
         self.target = characteristics.output_format(nnpfc, source, limits)
         self.provider = network.session.provider
+        self.precision = network.precision
         self.failure = ""  # set by whoever saw it fail while running, so that it is not run again
         self._nnpfc = nnpfc
         self._session = network.session
@@ -107,7 +111,7 @@ class NetworkFilter:
             batching=self._takes_batches(),
         )
         self._patch = characteristics.output_patch(self.plan, self._scale)
-        self._made = {
+        self.made = {
             channel.component
             for channel in channels_of(self._out.order_idc, self.target.chroma_format)
         }
@@ -157,7 +161,7 @@ class NetworkFilter:
     def _process_patches(self, picture: Picture, strength: float) -> dict[int, Plane]:
         planes: list[Plane | None] = [
             np.empty(self.target.plane_shape(component), self.target.dtype)
-            if component in self._made
+            if component in self.made
             else None
             for component in range(self.target.chroma_format.planes)
         ]

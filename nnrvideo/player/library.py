@@ -24,6 +24,7 @@ from nnrvideo.picture import PictureFormat
 from nnrvideo.player import characteristics
 from nnrvideo.player.filter import NetworkFilter
 from nnrvideo.player.networks import Resolver, decode_network, load_network
+from nnrvideo.player.precision import Precision, PrecisionPolicy
 from nnrvideo.runtime.base import InferenceBackend
 from nnrvideo.runtime.resample import Upscaler
 from nnrvideo.sei import Nnpfc
@@ -51,6 +52,7 @@ class FilterLibrary:
         max_memory_bytes: Bound on what one run may hold.
         upscaler: For colour components that a network does not make.
         resolver: Finds networks that are named by URI; None refuses them all.
+        precision: The numbers that networks compute in.
         on_built: Called from the builder's thread with the content, the filter or the error, and
             the seconds that it took; once for each content and picture format.
     """
@@ -63,6 +65,7 @@ class FilterLibrary:
         max_memory_bytes: int,
         upscaler: Upscaler,
         resolver: Resolver | None,
+        precision: Precision,
         on_built: Callable[[Content, NetworkFilter | NnrVideoError, float], None],
     ) -> None:
         self._backend = backend
@@ -70,6 +73,7 @@ class FilterLibrary:
         self._max_memory_bytes = max_memory_bytes
         self._upscaler = upscaler
         self._resolver = resolver
+        self._precision = PrecisionPolicy(precision, backend)
         self._on_built = on_built
         self._filters: _Recent[tuple[Content, PictureFormat], Future[NetworkFilter]] = _Recent(
             _MAX_FILTERS
@@ -143,7 +147,14 @@ class FilterLibrary:
         if network is None:
             network = decode_network(base, update, limits=self._limits, resolver=self._resolver)
             self._networks.put(content, network)
-        loaded = load_network(network, properties, source, self._backend, limits=self._limits)
+        loaded = load_network(
+            network,
+            properties,
+            source,
+            self._backend,
+            limits=self._limits,
+            precision=self._precision,
+        )
         return NetworkFilter(
             loaded,
             properties,

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nnrvideo.model import RANGES_TENSOR
 from nnrvideo.model.srnet import bicubic_taps
 from nnrvideo.training._torch import functional, nn, torch
 
@@ -82,11 +83,12 @@ class SrNet(nn.Module):
         """The network that exports given tensors; inverse of :meth:`weights`.
 
         Args:
-            tensors: As exported, by name.
+            tensors: As exported, by name; ranges of activations among them are passed over.
 
         Raises:
             ValueError: They are not those of an ``SrNet``.
         """
+        tensors = {name: value for name, value in tensors.items() if name != RANGES_TENSOR}
         names = [name for name in tensors if name.startswith("body.") and name.endswith(".weight")]
         try:
             net = cls(SrNetShape(tensors["stem.weight"].shape[0], len(names) + 2))
