@@ -7,11 +7,12 @@ alone.  Every picture of the input comes out, at the input's time.
 
 from __future__ import annotations
 
-from collections import deque
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol, final
 
 import numpy as np
@@ -21,8 +22,10 @@ from nnrvideo.errors import BitstreamError, LimitExceededError, UnsupportedFeatu
 from nnrvideo.limits import Limits
 from nnrvideo.picture import Picture, PictureFormat
 from nnrvideo.player.enhancer import Enhancer
-from nnrvideo.player.events import Enhanced, Event, EventKind, Status
+from nnrvideo.player.events import Enhanced, Event, EventKind, Statistics
+from nnrvideo.player.precision import Precision
 from nnrvideo.runtime import Upscaler, resize_picture
+from nnrvideo.runtime.onnxruntime import default_threads
 from nnrvideo.sei import NNPFC_PAYLOAD_TYPE, parse_nnpfc, parse_records
 
 Progress = Callable[[int, int | None], None]
@@ -69,21 +72,30 @@ def enhanced_pictures(
     limits: Limits | None = None,
     upscaler: Upscaler = Upscaler.BICUBIC,
     threads: int | None = None,
+    precision: Precision | str = Precision.AUTO,
     max_memory_mib: int = 256,
     output_size: tuple[int, int] | None = None,
+    start: Fraction | None = None,
     on_event: Callable[[Event], None] | None = None,
+    on_end: Callable[[Statistics], None] | None = None,
 ) -> Iterator[EnhancedPicture]:
     """Decodes a file and runs its networks.
+
+    Decoding, the networks and the caller each have threads of their own, with short queues
+    between them; every thread of the networks has a picture of its own in work.
 
     Args:
         media: The open file.
         limits: Bounds on what the stream may ask for.
         upscaler: Plain upscale where no network applies.
-        threads: Threads of the network; None lets the runtime choose.
-        max_memory_mib: Bound on the memory of one run of a network, in MiB.
+        threads: Threads of the networks; None for at most 4.
+        precision: Numbers that networks compute in, see :class:`Enhancer`.
+        max_memory_mib: Bound on the memory of the networks at work, in MiB.
         output_size: (width, height) of all output pictures; None takes what the stream's
             networks signal.
+        start: Seconds; earlier pictures are left out.
         on_event: Called for everything that happens beside pictures.
+        on_end: Called with the counts after the last picture.
 
     Yields:
         Every picture of the file, in output order.
@@ -92,29 +104,83 @@ def enhanced_pictures(
         ContainerError: The file cannot be read.
     """
     limits = limits or media.limits
-    size = output_size or signalled_size(media, limits)
-    waiting: deque[DecodedPicture] = deque()
+    workers = threads or default_threads()
     with Enhancer(
         limits=limits,
         fallback=upscaler,
-        threads=threads,
+        threads=workers,
+        workers=workers,
+        precision=precision,
         max_memory_mib=max_memory_mib,
-        output_size=size,
+        output_size=output_size or signalled_size(media, limits),
+        queue_size=2 * workers + 2,
+        source=media.video.format,
         realtime=False,
         on_event=on_event,
     ) as enhancer:
-        for item in media.events():
-            if isinstance(item, SideData):
-                enhancer.send_side_data(item.pts, item.records, clvs_start=item.clvs_start)
-                continue
-            while enhancer.send_frame(item.picture, item.pts) is Status.AGAIN:
-                yield _join(_wait(enhancer), waiting)
-            waiting.append(item)
-            while isinstance(result := enhancer.receive(timeout=0), Enhanced):
-                yield _join(result, waiting)
-        enhancer.drain()
-        while waiting:
-            yield _join(_wait(enhancer), waiting)
+        feeder = Feeder(media, enhancer, start=start)
+        try:
+            for decoded in feeder:
+                yield _join(_wait(enhancer), decoded)
+        finally:
+            feeder.stop()
+        if on_end is not None:
+            on_end(enhancer.stats())
+
+
+@final
+class Feeder:
+    """Decodes in a thread of its own and sends everything to an enhancer.
+
+    Iterating yields each decoded picture once it has been sent; the enhancer then has its result
+    next in line.
+
+    Args:
+        media: The open file.
+        enhancer: Takes messages and pictures; its queue is the bound on decoding ahead.
+        start: Seconds; earlier pictures are left out.
+    """
+
+    def __init__(
+        self, media: MediaReader, enhancer: Enhancer, *, start: Fraction | None = None
+    ) -> None:
+        self._media = media
+        self._enhancer = enhancer
+        self._start = start
+        self._sent: SimpleQueue[DecodedPicture | BaseException | None] = SimpleQueue()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._feed, name="nnrvideo-decoder", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[DecodedPicture]:
+        """Pictures in output order; what goes wrong in decoding is raised where it happens."""
+        while (item := self._sent.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def stop(self) -> None:
+        """Ends the decoding; pictures that were sent and not received are forgotten."""
+        self._stopped = True
+        self._enhancer.flush()
+        self._thread.join()
+
+    def _feed(self) -> None:
+        try:
+            for item in self._media.events(start=self._start):
+                if isinstance(item, SideData):
+                    self._enhancer.send_side_data(
+                        item.pts, item.records, clvs_start=item.clvs_start
+                    )
+                    continue
+                self._enhancer.send_frame(item.picture, item.pts, timeout=None)
+                if self._stopped:
+                    break
+                self._sent.put(item)
+        except BaseException as error:
+            self._sent.put(error)
+            return
+        self._sent.put(None)
 
 
 def signalled_size(media: MediaReader, limits: Limits) -> tuple[int, int] | None:
@@ -225,8 +291,7 @@ def _wait(enhancer: Enhancer) -> Enhanced:
     return result
 
 
-def _join(result: Enhanced, waiting: deque[DecodedPicture]) -> EnhancedPicture:
-    decoded = waiting.popleft()
+def _join(result: Enhanced, decoded: DecodedPicture) -> EnhancedPicture:
     info = result.info
     return EnhancedPicture(
         picture=result.picture,

@@ -9,6 +9,7 @@ is known to have the signalled shape and the first real picture costs no more th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import final
@@ -61,7 +62,7 @@ class LoadedNetwork:
 
 @final
 class NetworkFilter:
-    """Filters pictures of one format; call it from one thread at a time.
+    """Filters pictures of one format; several threads may do so at once.
 
     Args:
         network: What to run.
@@ -115,7 +116,7 @@ class NetworkFilter:
             channel.component
             for channel in channels_of(self._out.order_idc, self.target.chroma_format)
         }
-        self._buffer = self._input_buffer()
+        self._spare = [self._input_buffer()]  # input tensors that nobody is using
         self._margin = (0, 0)
         self._margin = self._find_margin()
 
@@ -150,13 +151,13 @@ class NetworkFilter:
     def _process_whole(self, picture: Picture, strength: float) -> dict[int, Plane]:
         plan = self.plan
         size = plan.input_height, plan.input_width
-        if tensor_is_plane(picture, self._in, self._buffer.dtype, size):
+        if tensor_is_plane(picture, self._in, self._port.dtype, size):
             batch = picture.planes[0].reshape((1, *self._item_shape()))
-        else:
+            return whole_planes(self._run(batch)[0], self._out, self.target)
+        with self._borrowed_buffer() as buffer:
             origin = -plan.overlap, -plan.overlap
-            fill_input(self._buffer[0], picture, self._in, origin, self._rules, strength)
-            batch = self._buffer[:1]
-        return whole_planes(self._run(batch)[0], self._out, self.target)
+            fill_input(buffer[0], picture, self._in, origin, self._rules, strength)
+            return whole_planes(self._run(buffer[:1])[0], self._out, self.target)
 
     def _process_patches(self, picture: Picture, strength: float) -> dict[int, Plane]:
         planes: list[Plane | None] = [
@@ -165,16 +166,29 @@ class NetworkFilter:
             else None
             for component in range(self.target.chroma_format.planes)
         ]
-        for origins in _batches(self.plan):
-            for item, (x, y) in zip(self._buffer, origins, strict=False):
-                origin = x - self.plan.overlap, y - self.plan.overlap
-                fill_input(item, picture, self._in, origin, self._rules, strength)
-            results = self._run(self._buffer[: len(origins)])
-            for item, (x, y) in zip(results, origins, strict=True):
-                # Whole numbers, because patches scale to whole samples and x counts patches.
-                corner = int(x * self._scale[0]), int(y * self._scale[1])
-                store_output(item, self._out, corner, self.target, planes)
+        with self._borrowed_buffer() as buffer:
+            for origins in _batches(self.plan):
+                for item, (x, y) in zip(buffer, origins, strict=False):
+                    origin = x - self.plan.overlap, y - self.plan.overlap
+                    fill_input(item, picture, self._in, origin, self._rules, strength)
+                results = self._run(buffer[: len(origins)])
+                for item, (x, y) in zip(results, origins, strict=True):
+                    # Whole numbers, because patches scale to whole samples and x counts patches.
+                    corner = int(x * self._scale[0]), int(y * self._scale[1])
+                    store_output(item, self._out, corner, self.target, planes)
         return {component: plane for component, plane in enumerate(planes) if plane is not None}
+
+    @contextmanager
+    def _borrowed_buffer(self) -> Iterator[Array]:
+        """An input tensor of one's own; there will be as many as threads that filter at once."""
+        try:
+            buffer = self._spare.pop()
+        except IndexError:
+            buffer = self._input_buffer()
+        try:
+            yield buffer
+        finally:
+            self._spare.append(buffer)
 
     def _plain_plane(self, picture: Picture, component: int) -> Plane:
         """A colour component that the network leaves to the player."""
@@ -233,7 +247,8 @@ class NetworkFilter:
         H.274 has no overlap in the output.  Networks that pad inside give one nevertheless; their
         output is accepted and its border cut off.
         """
-        output = self._run(self._buffer)
+        with self._borrowed_buffer() as buffer:
+            output = self._run(buffer)
         ranks = output.ndim, len(self._session.outputs)
         shape = output.shape[1:]
         if self._out.component_last:

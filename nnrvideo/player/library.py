@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
+from threading import Condition
 from typing import Generic, TypeVar, final
 
 from nnrvideo.errors import InferenceError, NnrVideoError
@@ -80,7 +80,7 @@ class FilterLibrary:
         )
         self._networks: _Recent[Content, Network] = _Recent(_MAX_NETWORKS)
         self._waiting = 0
-        self._lock = Lock()
+        self._lock = Condition()
         # One builder: networks become ready in the order of the stream, and playing goes on.
         self._builder = ThreadPoolExecutor(1, thread_name_prefix="nnrvideo-builder")
 
@@ -110,6 +110,11 @@ class FilterLibrary:
             self._filters.put(key, future)
             return future
 
+    def wait(self, timeout: float | None) -> bool:
+        """Waits until nothing is being built; returns whether that is so."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._waiting, timeout)
+
     def close(self) -> None:
         """Stops the builder; what it is doing is finished, what waits is dropped."""
         self._builder.shutdown(wait=True, cancel_futures=True)
@@ -135,6 +140,7 @@ class FilterLibrary:
     ) -> None:
         with self._lock:
             self._waiting -= 1
+            self._lock.notify_all()
         self._on_built(content, result, time.perf_counter() - started)
 
     def _make(self, content: Content, source: PictureFormat) -> NetworkFilter:
