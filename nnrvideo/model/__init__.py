@@ -36,6 +36,7 @@ from nnrvideo.model.ranges import (
     with_ranges,
     without_ranges,
 )
+from nnrvideo.model.reach import reach_of
 from nnrvideo.model.shapes import Inference, infer_shapes
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.model.update import Received, diff, model_id, receive
@@ -76,6 +77,7 @@ __all__ = [
     "prepare",
     "quantisable",
     "ranges_of",
+    "reach_of",
     "receive",
     "save_npz",
     "save_onnx",

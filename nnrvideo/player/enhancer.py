@@ -41,7 +41,13 @@ from nnrvideo.player.events import (
 )
 from nnrvideo.player.execution import LATE, Execution
 from nnrvideo.player.filter import NetworkFilter
-from nnrvideo.player.library import Content, FilterLibrary, fingerprint, properties_of
+from nnrvideo.player.library import (
+    Content,
+    FilterLibrary,
+    MemoryShare,
+    fingerprint,
+    properties_of,
+)
 from nnrvideo.player.line import Job, Line
 from nnrvideo.player.networks import Resolver
 from nnrvideo.player.pace import Pace
@@ -95,7 +101,8 @@ class Enhancer:
         providers: Execution providers in order of preference; None for the best present.
         precision: "auto" computes in 8-bit integers where the encoder allows it and the processor
             does it exactly; "fp32" never; "int8" as "auto", with a warning where it cannot be.
-        max_memory_mib: Bound on the memory of all networks at work, in MiB.
+        max_memory_mib: Bound on the memory of the networks at work and of the pictures in the
+            queue, in MiB; networks run in bands of pictures to keep it.
         queue_size: Pictures inside the enhancer, waiting, in work and finished together.
         source: Format of the pictures to come, so that networks are built before the first.
         limits: Bounds on what a stream may ask for; a desktop's if absent.
@@ -148,7 +155,7 @@ class Enhancer:
         self._library = FilterLibrary(
             backend or OnnxRuntimeBackend(providers=providers, threads=each),
             limits=self._limits,
-            max_memory_bytes=(max_memory_mib << 20) // workers,
+            memory=MemoryShare(max_memory_mib << 20, workers, queue_size),
             upscaler=upscaler,
             resolver=resolver,
             precision=Precision(precision),

@@ -30,6 +30,7 @@ from nnrvideo.sei import NNPFC_PAYLOAD_TYPE, parse_nnpfc, parse_records
 
 Progress = Callable[[int, int | None], None]
 
+_MEMORY_OF_WORKER = 64  # MiB, below which bands get too low
 _SPLIT_LINE = 2  # luma columns
 
 
@@ -104,16 +105,18 @@ def enhanced_pictures(
         ContainerError: The file cannot be read.
     """
     limits = limits or media.limits
-    workers = threads or default_threads()
+    threads = threads or default_threads()
+    # Every picture in work needs memory of its own; where that is short, threads share one.
+    workers = max(1, min(threads, max_memory_mib // _MEMORY_OF_WORKER))
     with Enhancer(
         limits=limits,
         fallback=upscaler,
-        threads=workers,
+        threads=threads,
         workers=workers,
         precision=precision,
         max_memory_mib=max_memory_mib,
         output_size=output_size or signalled_size(media, limits),
-        queue_size=2 * workers + 2,
+        queue_size=2 * workers + 1,
         source=media.video.format,
         realtime=False,
         on_event=on_event,

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Condition
 from typing import Generic, TypeVar, final
 
@@ -33,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_FILTERS = 8  # sessions kept; each holds its weights and an arena
 _MAX_NETWORKS = 8  # decoded networks kept
+_OVERHEAD = 40 << 20  # bytes that a session and its libraries hold beside their work (measured)
 _MAX_WAITING = 16  # filters that may wait for the builder; more than any sane stream sends
 
 _K = TypeVar("_K")
@@ -43,13 +46,40 @@ Content = tuple[Nnpfc, Nnpfc | None]
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class MemoryShare:
+    """What of a bound on memory is left for one run of a network.
+
+    Args:
+        bound: Bytes for everything that a player adds by enhancing.
+        runs: Networks that run at the same time.
+        pictures: Decoded pictures and results that wait meanwhile.
+    """
+
+    bound: int
+    runs: int = 1
+    pictures: int = 0
+
+    def of_one_run(self, source: PictureFormat, target: PictureFormat) -> int:
+        """Bytes for one run, at least a fifth of its even share."""
+        waiting = self.pictures * (_picture_bytes(source) + _picture_bytes(target))
+        left = self.bound - waiting - _OVERHEAD
+        return max(left, self.bound // 5) // self.runs
+
+
+def _picture_bytes(form: PictureFormat) -> int:
+    sizes = (math.prod(form.plane_shape(c)) for c in range(form.chroma_format.planes))
+    return sum(sizes) * form.dtype.itemsize
+
+
+@final
 class FilterLibrary:
     """Builds and keeps filters.
 
     Args:
         backend: Runs the networks.
         limits: Bounds on every network.
-        max_memory_bytes: Bound on what one run may hold.
+        memory: Shares the bound on memory out.
         upscaler: For colour components that a network does not make.
         resolver: Finds networks that are named by URI; None refuses them all.
         precision: The numbers that networks compute in.
@@ -62,7 +92,7 @@ class FilterLibrary:
         backend: InferenceBackend,
         *,
         limits: Limits,
-        max_memory_bytes: int,
+        memory: MemoryShare,
         upscaler: Upscaler,
         resolver: Resolver | None,
         precision: Precision,
@@ -70,7 +100,7 @@ class FilterLibrary:
     ) -> None:
         self._backend = backend
         self._limits = limits
-        self._max_memory_bytes = max_memory_bytes
+        self._memory = memory
         self._upscaler = upscaler
         self._resolver = resolver
         self._precision = PrecisionPolicy(precision, backend)
@@ -148,7 +178,7 @@ class FilterLibrary:
         properties = properties_of(content)
         # The cheap refusals come before the payload is decoded.
         characteristics.require_supported(properties)
-        characteristics.output_format(properties, source, self._limits)
+        target = characteristics.output_format(properties, source, self._limits)
         network = self._networks.get(content)
         if network is None:
             network = decode_network(base, update, limits=self._limits, resolver=self._resolver)
@@ -166,7 +196,7 @@ class FilterLibrary:
             properties,
             source,
             limits=self._limits,
-            max_memory_bytes=self._max_memory_bytes,
+            max_memory_bytes=self._memory.of_one_run(source, target),
             upscaler=self._upscaler,
         )
 

@@ -21,6 +21,7 @@ from nnrvideo.model import (
     check_against_nnpfc,
     measure,
     prepare,
+    reach_of,
     receive,
     without_ranges,
 )
@@ -151,7 +152,8 @@ def load_network(
     positions = (width + 2 * contract.overlap) * (height + 2 * contract.overlap)
     peak = measure(network, contract=contract, limits=limits).peak_bytes
     session = backend.load(prepared.model, prepared.arrays)
-    return LoadedNetwork(session, layout, output, -(-_ARENA_FACTOR * peak // positions), chosen)
+    per_position = -(-_ARENA_FACTOR * peak // positions)
+    return LoadedNetwork(session, layout, output, per_position, chosen, reach_of(network))
 
 
 def _bitstream(message: Nnpfc, resolver: Resolver | None) -> bytes:
