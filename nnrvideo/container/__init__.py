@@ -4,6 +4,7 @@
 The only package that touches PyAV.  It knows where messages lie, not what they mean.
 """
 
+from nnrvideo.container.audio import CHANNELS, SAMPLE_RATE, Sound, has_audio, read_audio
 from nnrvideo.container.copying import DroppedStream
 from nnrvideo.container.demux import MediaReader, SideDataCollector, open_media
 from nnrvideo.container.encode import PictureWriter, VideoWriter, open_writer
@@ -14,6 +15,8 @@ from nnrvideo.container.remux import RemuxReport, remux
 from nnrvideo.container.y4m import Y4mWriter
 
 __all__ = [
+    "CHANNELS",
+    "SAMPLE_RATE",
     "AccessUnit",
     "DecodedPicture",
     "DroppedStream",
@@ -23,13 +26,16 @@ __all__ = [
     "RemuxReport",
     "SideData",
     "SideDataCollector",
+    "Sound",
     "StreamInfo",
     "VideoInfo",
     "VideoWriter",
     "Y4mWriter",
+    "has_audio",
     "open_media",
     "open_writer",
     "picture_to_rgb",
     "png_bytes",
+    "read_audio",
     "remux",
 ]

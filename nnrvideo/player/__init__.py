@@ -20,11 +20,22 @@ from nnrvideo.player.files import (
     enhanced_pictures,
 )
 from nnrvideo.player.networks import Resolver
+from nnrvideo.player.playback import Playback, PlaybackReport
 from nnrvideo.player.precision import Precision
+from nnrvideo.player.screens import (
+    Command,
+    CommandKind,
+    NoScreen,
+    Screen,
+    SilentSpeaker,
+    Speaker,
+)
 
 __all__ = [
     "MAX_LOSS",
     "Calibration",
+    "Command",
+    "CommandKind",
     "Comparison",
     "Crop",
     "EnhanceReport",
@@ -34,10 +45,16 @@ __all__ = [
     "Event",
     "EventKind",
     "FrameInfo",
+    "NoScreen",
+    "Playback",
+    "PlaybackReport",
     "Precision",
     "Pts",
     "Quality",
     "Resolver",
+    "Screen",
+    "SilentSpeaker",
+    "Speaker",
     "Statistics",
     "Status",
     "calibrate",

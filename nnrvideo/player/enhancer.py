@@ -312,6 +312,11 @@ class Enhancer:
             self._statistics = _plus(self._statistics, frames_out=1)
         return result
 
+    @property
+    def ready(self) -> int:
+        """Pictures that :meth:`receive` would hand out one after the other without waiting."""
+        return self._line.ready
+
     def peek(self, pts: Pts, source: PictureFormat | None = None) -> PictureFormat | None:
         """Format of the output picture that the picture at ``pts`` will become.
 

@@ -157,6 +157,7 @@ class Execution:
             rested = self._pace.paused
             may_run = self._pace.may_run(job.pts)
             if rested and may_run:
+                self._tiers.forget(content)
                 events.append(Event(EventKind.FALLBACK_OFF, None, "", job.pts))
             if may_run and job.due is not None:
                 may_run = self._clock() + self._tiers.expected(content) <= job.due

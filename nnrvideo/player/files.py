@@ -15,8 +15,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol, final
 
-import numpy as np
-
 from nnrvideo.container import DecodedPicture, MediaReader, SideData, open_media
 from nnrvideo.errors import BitstreamError, LimitExceededError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
@@ -24,6 +22,7 @@ from nnrvideo.picture import Picture, PictureFormat
 from nnrvideo.player.enhancer import Enhancer
 from nnrvideo.player.events import Enhanced, Event, EventKind, Statistics
 from nnrvideo.player.precision import Precision
+from nnrvideo.player.split import joined
 from nnrvideo.runtime import Upscaler, resize_picture
 from nnrvideo.runtime.onnxruntime import default_threads
 from nnrvideo.sei import NNPFC_PAYLOAD_TYPE, parse_nnpfc, parse_records
@@ -31,7 +30,6 @@ from nnrvideo.sei import NNPFC_PAYLOAD_TYPE, parse_nnpfc, parse_records
 Progress = Callable[[int, int | None], None]
 
 _MEMORY_OF_WORKER = 64  # MiB, below which bands get too low
-_SPLIT_LINE = 2  # luma columns
 
 
 class PictureSink(Protocol):
@@ -142,16 +140,27 @@ class Feeder:
         media: The open file.
         enhancer: Takes messages and pictures; its queue is the bound on decoding ahead.
         start: Seconds; earlier pictures are left out.
+        due: Time on the enhancer's clock by which the picture of a time is wanted.
+        await_networks: Seconds to wait, before the first picture, for networks that are built.
     """
 
     def __init__(
-        self, media: MediaReader, enhancer: Enhancer, *, start: Fraction | None = None
+        self,
+        media: MediaReader,
+        enhancer: Enhancer,
+        *,
+        start: Fraction | None = None,
+        due: Callable[[Fraction], float] | None = None,
+        await_networks: float = 0.0,
     ) -> None:
         self._media = media
         self._enhancer = enhancer
         self._start = start
+        self._due = due
+        self._await_networks = await_networks
         self._sent: SimpleQueue[DecodedPicture | BaseException | None] = SimpleQueue()
         self._stopped = False
+        self.finished = False  # nothing more will be sent
         self._thread = threading.Thread(target=self._feed, name="nnrvideo-decoder", daemon=True)
         self._thread.start()
 
@@ -169,6 +178,7 @@ class Feeder:
         self._thread.join()
 
     def _feed(self) -> None:
+        first = True
         try:
             for item in self._media.events(start=self._start):
                 if isinstance(item, SideData):
@@ -176,14 +186,20 @@ class Feeder:
                         item.pts, item.records, clvs_start=item.clvs_start
                     )
                     continue
-                self._enhancer.send_frame(item.picture, item.pts, timeout=None)
+                if first and self._await_networks:
+                    self._enhancer.wait_for_networks(self._await_networks)
+                first = False
+                due = None if self._due is None else self._due(item.pts)
+                self._enhancer.send_frame(item.picture, item.pts, due=due, timeout=None)
                 if self._stopped:
                     break
                 self._sent.put(item)
         except BaseException as error:
             self._sent.put(error)
-            return
-        self._sent.put(None)
+        else:
+            self._sent.put(None)
+        finally:
+            self.finished = True
 
 
 def signalled_size(media: MediaReader, limits: Limits) -> tuple[int, int] | None:
@@ -271,7 +287,7 @@ def enhance_file(
             if sink is None:
                 output = item.picture.format
                 sink = open_sink(media, output)
-            picture = _split(item, upscaler) if split else item.picture
+            picture = _half(item, upscaler) if split else item.picture
             sink.write(picture, item.pts)
             pictures += 1
             enhanced += item.enhanced
@@ -307,18 +323,7 @@ def _join(result: Enhanced, decoded: DecodedPicture) -> EnhancedPicture:
     )
 
 
-def _split(item: EnhancedPicture, upscaler: Upscaler) -> Picture:
-    """Left half plain, right half as it came out, with a bright line between."""
-    picture = item.picture
-    plain = resize_picture(item.decoded, picture.format, upscaler)
-    planes = []
-    for component, (left, right) in enumerate(zip(plain.planes, picture.planes, strict=True)):
-        joined = right.copy()
-        middle = joined.shape[1] // 2
-        joined[:, :middle] = left[:, :middle]
-        sub = picture.chroma_format.sub_width if component else 1
-        line = slice(middle, middle + max(1, _SPLIT_LINE // sub))
-        level = 1 << (picture.bit_depth - 1)
-        joined[:, line] = np.asarray(level if component else 2 * level - 1, joined.dtype)
-        planes.append(joined)
-    return Picture(tuple(planes), picture.chroma_format, picture.bit_depth, picture.colour)
+def _half(item: EnhancedPicture, upscaler: Upscaler) -> Picture:
+    """Left half plain, right half as it came out."""
+    plain = resize_picture(item.decoded, item.picture.format, upscaler)
+    return joined(plain, item.picture, 0.5)

@@ -141,6 +141,17 @@ class Line:
         return self._working
 
     @property
+    def ready(self) -> int:
+        """Results that can be taken one after the other without waiting."""
+        with self._changed:
+            found = 0
+            for job in self._jobs:
+                if job.result is None:
+                    break
+                found += 1
+            return found
+
+    @property
     def _has_room(self) -> bool:
         return len(self._jobs) < self._capacity
 

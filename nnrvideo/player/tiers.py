@@ -55,9 +55,16 @@ class TierChooser:
         return ranked[-1]
 
     def expected(self, content: Content) -> float:
-        """Seconds that a network takes, by its latest pictures; 0 if it never ran."""
-        times = self._times.get(content)
-        return statistics.median(times) if times else 0.0
+        """Seconds within which a network will be done, but for one picture in ten.
+
+        0 if it never ran.
+        """
+        times = sorted(self._times.get(content, ()))
+        return times[-2] if len(times) > 1 else sum(times)
+
+    def forget(self, content: Content) -> None:
+        """Forgets how long a network took: it has rested, and the machine may be free now."""
+        self._times.pop(content, None)
 
     def ran(self, content: Content, target: PictureFormat, seconds: float) -> None:
         """Notes how long a network took for a picture of that output format."""
