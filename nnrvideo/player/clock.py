@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import final
 
 _JUMP = 0.2  # seconds of difference that are made up for at once
+_STANDING = 3600.0  # seconds that are left while time does not pass
 _GENTLY = 0.1  # share of a smaller difference that is made up for at each look
 
 
@@ -31,6 +32,11 @@ class MediaClock:
         """The film's time now."""
         with self._lock:
             return self._now()
+
+    def time_for_deadlines(self) -> float:
+        """The film's time, or far earlier while it stands still: nothing is urgent then."""
+        with self._lock:
+            return self._now() - (0.0 if self._running else _STANDING)
 
     @property
     def running(self) -> bool:

@@ -275,11 +275,14 @@ class Enhancer:
         self._tell(events)
         return Status.OK
 
-    def skip(self, pts: Pts) -> bool:
+    def skip(self, pts: Pts | None = None) -> bool:
         """Asks for plain resampling of a picture that has been sent, because time is short.
 
+        Args:
+            pts: Its time; None for all that wait.
+
         Returns:
-            Whether the picture was still waiting.
+            Whether a picture was still waiting.
         """
         return self._line.skip(pts)
 

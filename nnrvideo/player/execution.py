@@ -27,6 +27,8 @@ from nnrvideo.runtime.resample import Upscaler, resize_picture
 
 _log = logging.getLogger(__name__)
 
+_CAUTION = 1.5  # times the expected time that must be left
+
 NO_FILTER = "no network is active"
 PREPARING = "the network is being prepared"
 LATE = "the network is too slow"
@@ -71,7 +73,7 @@ class Execution:
 
     def process(self, job: Job) -> Enhanced:
         """Makes the output picture of a job; never raises."""
-        started = self._clock()
+        started = time.perf_counter()
         enhanced: Picture | None = None
         content = job.contents[0] if job.contents else None
         reason = NO_FILTER
@@ -86,14 +88,13 @@ class Execution:
         picture = enhanced if enhanced is not None else job.picture
         if job.target is not None:
             picture = resize_picture(picture, job.target, self._upscaler)
-        finished = self._clock()
         info = FrameInfo(
             pts=job.pts,
             enhanced=enhanced is not None,
             nnpfc_id=None if content is None else content[0].nnpfc_id,
             reason=reason,
-            milliseconds=1e3 * (finished - started),
-            late=job.due is not None and finished > job.due,
+            milliseconds=1e3 * (time.perf_counter() - started),
+            late=job.due is not None and self._clock() > job.due,
         )
         return Enhanced(picture, info)
 
@@ -157,10 +158,11 @@ class Execution:
             rested = self._pace.paused
             may_run = self._pace.may_run(job.pts)
             if rested and may_run:
-                self._tiers.forget(content)
+                self._tiers.rest(content)
                 events.append(Event(EventKind.FALLBACK_OFF, None, "", job.pts))
             if may_run and job.due is not None:
-                may_run = self._clock() + self._tiers.expected(content) <= job.due
+                needed = _CAUTION * self._tiers.expected(content)
+                may_run = self._clock() + needed <= job.due
                 if not may_run:
                     events += self._judge(content, job, late=True)
         self._tell(events)

@@ -105,14 +105,13 @@ class Line:
             self._changed.notify_all()
             return result
 
-    def skip(self, pts: Pts) -> bool:
-        """Asks for plain resampling of a picture; returns whether it was still waiting."""
+    def skip(self, pts: Pts | None) -> bool:
+        """Asks for plain resampling of a picture, or of all; returns whether any was waiting."""
         with self._changed:
-            for job in self._waiting:
-                if job.pts == pts:
-                    job.plain = True
-                    return True
-        return False
+            jobs = [job for job in self._waiting if pts is None or job.pts == pts]
+            for job in jobs:
+                job.plain = True
+            return bool(jobs)
 
     def clear(self) -> int:
         """Forgets all pictures, also those in work; returns how many."""

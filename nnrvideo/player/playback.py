@@ -36,7 +36,8 @@ from nnrvideo.runtime.onnxruntime import default_threads
 
 _log = logging.getLogger(__name__)
 
-_AHEAD = 12  # pictures: the ten of the probe, and what is in work
+_AHEAD = 0.4  # seconds of pictures ...
+_AHEAD_PICTURES = (12, 32)  # ... but at least the ten of the probe and those in work
 _SOUND_AHEAD = 0.5  # seconds
 _START_WITHIN = 2.0  # seconds after which playing starts with whatever is ready
 _LOOK = 0.01  # seconds between two looks for wishes while nothing is due
@@ -109,6 +110,8 @@ class Playback:
         self._upscaler = upscaler
         self._clock = MediaClock()
         threads = threads or default_threads()
+        least, most = _AHEAD_PICTURES
+        self._ahead = min(most, max(least, round(_AHEAD * self._rate)))
         self._enhancer = Enhancer(
             realtime=True,
             threads=threads,
@@ -116,10 +119,10 @@ class Playback:
             precision=precision,
             max_memory_mib=max_memory_mib,
             fallback=upscaler,
-            queue_size=_AHEAD,
+            queue_size=self._ahead,
             source=media.video.format,
             output_size=signalled_size(media, media.limits),
-            clock=self._clock.time,
+            clock=self._clock.time_for_deadlines,
             **enhancer_options,  # type: ignore[arg-type]
         )
         self._feeder: Feeder | None = None
@@ -199,12 +202,15 @@ class Playback:
         return result
 
     def _make_ready(self) -> None:
-        """Lets the enhancer run ahead before time starts to pass."""
+        """Lets the enhancer run ahead before time starts to pass; one is taken already."""
+        assert self._feeder is not None
         deadline = time.monotonic() + _START_WITHIN
-        while self._enhancer.ready < _AHEAD - 2 and time.monotonic() < deadline:
-            if self._feeder is None or self._feeder.finished:
-                break
+        while self._enhancer.ready < self._ahead - 1 and not self._feeder.finished:
+            if time.monotonic() > deadline:
+                # Far too slow: what is in work is finished, the rest is plain.
+                self._enhancer.skip()
             time.sleep(_LOOK)
+        self._enhancer.drain()
 
     def _wait_for(self, pts: float) -> float | None:
         """Waits until a picture is due; returns a place to go to if the viewer wants to."""

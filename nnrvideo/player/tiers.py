@@ -62,9 +62,13 @@ class TierChooser:
         times = sorted(self._times.get(content, ()))
         return times[-2] if len(times) > 1 else sum(times)
 
-    def forget(self, content: Content) -> None:
-        """Forgets how long a network took: it has rested, and the machine may be free now."""
-        self._times.pop(content, None)
+    def rest(self, content: Content) -> None:
+        """Keeps the best of a network's times only: after a pause the machine may be free again.
+
+        A network whose best was too slow is not tried again, so it makes no picture late.
+        """
+        if times := self._times.get(content):
+            self._times[content] = [min(times)]
 
     def ran(self, content: Content, target: PictureFormat, seconds: float) -> None:
         """Notes how long a network took for a picture of that output format."""

@@ -171,5 +171,5 @@ def test_one_slow_picture_in_ten_does_not_count(tiers):
     for index in range(10):
         chooser.ran(tiers[0], HD, 1.0 if index == 4 else 0.01)
     assert chooser.expected(tiers[0]) == 0.01
-    chooser.forget(tiers[0])
-    assert chooser.expected(tiers[0]) == 0
+    chooser.rest(tiers[0])
+    assert chooser.expected(tiers[0]) == 0.01
