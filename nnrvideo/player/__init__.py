@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Playing: the enhancer that applies the networks of a stream to its pictures."""
 
+from nnrvideo.player.ability import Ability, capabilities
 from nnrvideo.player.calibration import MAX_LOSS, Calibration, calibrate, calibration_pairs
 from nnrvideo.player.comparison import Comparison, Crop, Quality, compare_files
 from nnrvideo.player.enhancer import Enhancer
@@ -33,6 +34,7 @@ from nnrvideo.player.screens import (
 
 __all__ = [
     "MAX_LOSS",
+    "Ability",
     "Calibration",
     "Command",
     "CommandKind",
@@ -59,6 +61,7 @@ __all__ = [
     "Status",
     "calibrate",
     "calibration_pairs",
+    "capabilities",
     "compare_files",
     "enhance_file",
     "enhanced_pictures",

@@ -320,6 +320,11 @@ class Enhancer:
         """Pictures that :meth:`receive` would hand out one after the other without waiting."""
         return self._line.ready
 
+    @property
+    def pending(self) -> int:
+        """Pictures that were sent and not received."""
+        return self._line.inside
+
     def peek(self, pts: Pts, source: PictureFormat | None = None) -> PictureFormat | None:
         """Format of the output picture that the picture at ``pts`` will become.
 

@@ -140,6 +140,11 @@ class Line:
         return self._working
 
     @property
+    def inside(self) -> int:
+        """Pictures inside, whether finished or not."""
+        return len(self._jobs)
+
+    @property
     def ready(self) -> int:
         """Results that can be taken one after the other without waiting."""
         with self._changed:

@@ -181,3 +181,27 @@ def test_an_update_of_the_weights_makes_old_ranges_void(nets, shipped):
 def test_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="int4"):
         Enhancer(precision="int4")
+
+
+def test_capabilities_tell_what_can_be_negotiated():
+    from nnrvideo import capabilities
+    from nnrvideo.limits import Limits
+
+    able = capabilities(limits=Limits.set_top_box())
+    assert able.backend.startswith("onnxruntime ")
+    assert "CPUExecutionProvider" in able.providers
+    assert "fp32" in able.precisions
+    assert {"Conv", "DepthToSpace"} <= set(able.operators)
+    assert able.limits == Limits.set_top_box()
+    assert able.macs_per_second == {}
+    assert able.kmac_per_sample(1280, 720, 30) == 0
+    assert capabilities(backend=Saturating()).precisions == ("fp32",)
+
+
+def test_capabilities_measured():
+    from nnrvideo import capabilities
+
+    able = capabilities(measured=True)
+    assert set(able.macs_per_second) == set(able.precisions)
+    small, large = (able.kmac_per_sample(w, h, 30) for w, h in ((640, 360), (1920, 1080)))
+    assert small >= large
