@@ -17,6 +17,7 @@ from nnrvideo.player.events import (
 from nnrvideo.player.files import (
     EnhancedPicture,
     EnhanceReport,
+    Feeder,
     enhance_file,
     enhanced_pictures,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Enhancer",
     "Event",
     "EventKind",
+    "Feeder",
     "FrameInfo",
     "NoScreen",
     "Playback",

@@ -174,8 +174,9 @@ class Feeder:
     def stop(self) -> None:
         """Ends the decoding; pictures that were sent and not received are forgotten."""
         self._stopped = True
-        self._enhancer.flush()
+        self._enhancer.flush()  # makes room, should the thread be waiting for it
         self._thread.join()
+        self._enhancer.flush()  # of what came in meanwhile
 
     def _feed(self) -> None:
         first = True
