@@ -10,12 +10,14 @@ from nnrvideo.container.demux import MediaReader, SideDataCollector, open_media
 from nnrvideo.container.encode import PictureWriter, VideoWriter, open_writer
 from nnrvideo.container.info import AccessUnit, DecodedPicture, SideData, StreamInfo, VideoInfo
 from nnrvideo.container.output import OutputFile
+from nnrvideo.container.pipe import PIPE_FORMATS, PipeWriter
 from nnrvideo.container.png import picture_to_rgb, png_bytes
 from nnrvideo.container.remux import RemuxReport, remux
 from nnrvideo.container.y4m import Y4mWriter
 
 __all__ = [
     "CHANNELS",
+    "PIPE_FORMATS",
     "SAMPLE_RATE",
     "AccessUnit",
     "DecodedPicture",
@@ -23,6 +25,7 @@ __all__ = [
     "MediaReader",
     "OutputFile",
     "PictureWriter",
+    "PipeWriter",
     "RemuxReport",
     "SideData",
     "SideDataCollector",

@@ -63,6 +63,7 @@ class EnhanceReport:
     output: PictureFormat
     rejected: tuple[str, ...]  # reasons, each once
     activations: tuple[tuple[Fraction, int], ...]  # (seconds, nnpfc_id)
+    precision: str = ""  # numbers that the latest network computed in: "fp32" or "int8"
 
 
 def enhanced_pictures(
@@ -237,6 +238,7 @@ def enhance_file(
     limits: Limits | None = None,
     upscaler: Upscaler = Upscaler.BICUBIC,
     threads: int | None = None,
+    precision: Precision | str = Precision.AUTO,
     max_memory_mib: int = 256,
     on_event: Callable[[Event], None] | None = None,
     progress: Progress | None = None,
@@ -251,7 +253,8 @@ def enhance_file(
         limits: Bounds on what the stream may ask for.
         upscaler: Plain upscale where no network applies.
         threads: Threads of the network.
-        max_memory_mib: Bound on the memory of one run of a network, in MiB.
+        precision: Numbers that networks compute in, see :class:`Enhancer`.
+        max_memory_mib: Bound on the memory that enhancing adds, in MiB.
         on_event: Called for everything that happens beside pictures.
         progress: Called with (pictures done, total or None).
 
@@ -263,6 +266,7 @@ def enhance_file(
     """
     rejected: dict[str, None] = {}
     activations: list[tuple[Fraction, int]] = []
+    ended: list[Statistics] = []
 
     def note(event: Event) -> None:
         if event.kind in (EventKind.NETWORK_REJECTED, EventKind.ERROR):
@@ -282,8 +286,10 @@ def enhance_file(
             limits=limits,
             upscaler=upscaler,
             threads=threads,
+            precision=precision,
             max_memory_mib=max_memory_mib,
             on_event=note,
+            on_end=ended.append,
         ):
             if sink is None:
                 output = item.picture.format
@@ -294,7 +300,8 @@ def enhance_file(
             enhanced += item.enhanced
             if progress is not None:
                 progress(pictures, total)
-    return EnhanceReport(pictures, enhanced, output, tuple(rejected), tuple(activations))
+    used = ended[-1].precision if ended else ""
+    return EnhanceReport(pictures, enhanced, output, tuple(rejected), tuple(activations), used)
 
 
 def _messages(records: bytes) -> list[bytes]:

@@ -181,7 +181,8 @@ def main():
         print(
             f"{kind}: {count * each / 1e6:.1f} M weights, {full:.0f} MiB in float32; "
             f"packed adds {packed:.0f} MiB ({packed / full:.2f}), float32 {inflated:.0f} MiB "
-            f"({inflated / full:.2f}); one layer: {100 * equal:.2f} % of the values within 1e-4, {error:.1e} r.m.s."
+            f"({inflated / full:.2f}); one layer: {100 * equal:.2f} % of the values "
+            f"within 1e-4, {error:.1e} r.m.s."
         )
 
 
