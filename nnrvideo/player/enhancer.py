@@ -61,6 +61,7 @@ from nnrvideo.sei import (
     FilterRejected,
     FilterState,
     FilterUpdated,
+    Nnpfc,
     SeiMessage,
     parse_records,
 )
@@ -174,6 +175,7 @@ class Enhancer:
         self._lock = threading.RLock()  # guards all below
         self._state = FilterState(self._limits)
         self._announced: Content | None = None  # first base heard
+        self._bases: dict[int, Nnpfc] = {}  # latest base of each filter
         self._target: PictureFormat | None = None  # fixed geometry, once known
         self._source = source  # latest input format
         self._last_pts: Pts | None = None
@@ -217,6 +219,8 @@ class Enhancer:
                 reason = f"{source} side data: {error}"
                 if self._first_time(reason):
                     events.append(Event(EventKind.SIDE_DATA_REJECTED, None, reason, pts))
+            if clvs_start:
+                self._bases.clear()  # each sequence sends its own
             for heard in self._state.access_unit(pts, messages, clvs_start):
                 events += self._note(heard)
         self._tell(events)
@@ -372,6 +376,7 @@ class Enhancer:
         with self._lock:
             dropped = self._line.clear()
             self._state.flush()
+            self._bases.clear()
             self._execution.restart()
             self._last_pts = None
             self._active = None
@@ -416,14 +421,18 @@ class Enhancer:
                 kind = EventKind.NETWORK_REJECTED
                 self._statistics = _plus(self._statistics, networks_rejected=1)
                 return [Event(kind, nnpfc_id, reason, pts)]
-            case FilterAdded(base=base):
+            case FilterAdded(base=base, nnpfc_id=nnpfc_id):
                 if self._announced is None:
                     self._announced = base, None
+                self._bases[nnpfc_id] = base
                 self._prepare((base, None))
             case FilterUpdated(update=update, nnpfc_id=nnpfc_id):
                 _log.debug(
                     "update of filter %d, %d bytes", nnpfc_id, len(update.nnpfc_payload_byte)
                 )
+                known = self._bases.get(nnpfc_id)
+                if known is not None:
+                    self._prepare((known, update))
         return []
 
     def _prepare(self, content: Content) -> None:

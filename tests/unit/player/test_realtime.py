@@ -5,6 +5,9 @@ import threading
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
+import pytest
+
 from nnrvideo.picture import PictureFormat
 from nnrvideo.player import Enhanced, Enhancer, EventKind
 from nnrvideo.runtime import OnnxRuntimeBackend
@@ -188,3 +191,61 @@ def test_timestamps_that_jump_and_repeat_are_kept(nets):
         results = [enhancer.receive(None) for _ in times]
     assert [one.pts for one in results] == times
     assert {one.picture.format for one in results} == {PictureFormat(32, 24)}
+
+
+def test_an_update_is_built_before_its_picture_comes(nets):
+    base = nets.base(nets.upscaler(9))
+    brighter = nets.update(base, {"bias": np.full(4, 20 / 255, np.float32)})
+    events = []
+    with Enhancer(threads=1, source=nets.flat().format, on_event=events.append) as enhancer:
+        enhancer.send_side_data(0, nets.records(base, nets.activate(7)), clvs_start=True)
+        enhancer.send_side_data(1, nets.records(brighter, nets.activate(7, base=False)))
+        assert enhancer.wait_for_networks(30)
+        assert [event.kind for event in events] == [EventKind.NETWORK_READY] * 2
+        for pts in range(2):
+            enhancer.send_frame(nets.flat(), pts)
+        marks = [int(enhancer.receive(None).picture.planes[0][0, 0]) - 100 for _ in range(2)]
+        assert marks == [9, 20]
+        assert enhancer.stats().networks_built == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("driver crashed"), MemoryError(), OSError("gone")])
+def test_a_provider_that_crashes_while_loading_costs_the_enhancement_only(nets, error):
+    class Crashing:
+        def __init__(self):
+            self.capabilities = OnnxRuntimeBackend(threads=1).capabilities
+
+        def load(self, graph, initializers):
+            raise error
+
+    events = []
+    with Enhancer(backend=Crashing(), on_event=events.append) as enhancer:
+        start = nets.records(nets.base(nets.upscaler(9)), nets.activate(7))
+        enhancer.send_side_data(0, start, clvs_start=True)
+        for pts in range(3):
+            enhancer.send_frame(nets.flat(), pts)
+        results = [enhancer.receive(None) for _ in range(3)]
+    assert [one.pts for one in results] == [0, 1, 2]
+    assert all(not one.info.enhanced and one.info.reason for one in results)
+    assert all(one.picture.format == PictureFormat(32, 24) for one in results)
+    assert [event.kind for event in events].count(EventKind.NETWORK_REJECTED) == 1
+
+
+def test_an_operator_that_the_provider_lacks_costs_the_enhancement_only(nets):
+    """Legal, on the list, and not implemented for its type by onnxruntime on a CPU."""
+    from nnrvideo.errors import InferenceError
+
+    class Lacking:
+        def __init__(self):
+            self.capabilities = OnnxRuntimeBackend(threads=1).capabilities
+
+        def load(self, graph, initializers):
+            raise InferenceError("NOT_IMPLEMENTED: DepthToSpace", provider="test")
+
+    with Enhancer(backend=Lacking()) as enhancer:
+        start = nets.records(nets.base(nets.upscaler(9)), nets.activate(7))
+        enhancer.send_side_data(0, start, clvs_start=True)
+        enhancer.send_frame(nets.flat(), 0)
+        result = enhancer.receive(None)
+    assert not result.info.enhanced
+    assert "NOT_IMPLEMENTED" in result.info.reason
