@@ -33,6 +33,7 @@ _MIN_OPSET: Final = 13  # a scale for each channel
 _MIN_CHANNELS: Final = 8  # input channels from which integers are worth their conversions
 _WEIGHT_TOP: Final = 127
 _BIAS_TOP: Final = 2**31 - 1
+_TINY: Final = np.finfo(np.float32).tiny  # no scale is 0
 
 
 def quantisable(network: Network) -> tuple[bool, ...]:
@@ -146,7 +147,7 @@ class _Quantiser:
         inputs = [source, self._dequantised("weight", integers, scales, np.int8)]
         if len(one.node.inputs) > 2 and one.node.inputs[2]:
             bias = self._values[one.node.inputs[2]].astype(np.float64)
-            bias_scales = (scales * source_scale).astype(np.float32)
+            bias_scales = np.maximum(scales * source_scale, _TINY).astype(np.float32)
             rounded = np.clip(np.rint(bias / bias_scales), -_BIAS_TOP, _BIAS_TOP)
             inputs.append(self._dequantised("bias", rounded.astype(np.int32), bias_scales))
         result = self._fresh("convolution")
@@ -200,12 +201,12 @@ def _weight_scales(weight: Array) -> Array:
     """One for each output channel; a channel of zeros gets any that is not 0."""
     largest = np.abs(weight).max(axis=(1, 2, 3))
     scales = np.where(largest > 0, largest, 1.0) / _WEIGHT_TOP
-    return np.maximum(scales, np.finfo(np.float32).tiny).astype(np.float32)
+    return np.maximum(scales, _TINY).astype(np.float32)
 
 
 def _activation_scale(low: float, high: float) -> tuple[Array, Array]:
     """Scale and zero point of uint8, so that 0 is one of its numbers."""
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = np.maximum((high - low) / 255, np.finfo(np.float32).tiny).astype(np.float32)
+    scale = np.maximum((high - low) / 255, _TINY).astype(np.float32)
     zero = np.clip(np.rint(-low / float(scale)), 0, 255).astype(np.uint8)
     return np.asarray(scale), np.asarray(zero)

@@ -115,6 +115,15 @@ def test_bad_ranges_are_refused(network, values, why):
         ranges_of(bad)
 
 
+@pytest.mark.parametrize("size", [1e-38, 3e38])
+def test_absurd_ranges_make_a_graph_all_the_same(network, size):
+    """They may come from a hostile sender; whoever calibrates never sends them."""
+    absurd = (None, ConvRanges((-size, size), (0, size)), ConvRanges((0, size), (-size, size)))
+    prepared = prepare(network, infer_contract(network), input_bit_depth=8, ranges=absurd)
+    x = np.full((1, 1, 20, 20), 200, np.uint8)
+    assert run(prepared, x).shape == (1, 1, 14, 14)
+
+
 def test_only_wide_convolutions_gain(network):
     assert quantisable(network) == (False, True, True)
     assert [one.relu is not None for one in convolutions(network.graph)] == [True, True, False]
