@@ -105,10 +105,10 @@ class FilterLibrary:
         self._resolver = resolver
         self._precision = PrecisionPolicy(precision, backend)
         self._on_built = on_built
-        self._filters: _Recent[tuple[Content, PictureFormat], Future[NetworkFilter]] = _Recent(
+        self._filters: Recent[tuple[Content, PictureFormat], Future[NetworkFilter]] = Recent(
             _MAX_FILTERS
         )
-        self._networks: _Recent[Content, Network] = _Recent(_MAX_NETWORKS)
+        self._networks: Recent[Content, Network] = Recent(_MAX_NETWORKS)
         self._waiting = 0
         self._lock = Condition()
         # One builder: networks become ready in the order of the stream, and playing goes on.
@@ -217,7 +217,8 @@ def fingerprint(content: Content) -> str:
     return digest.hexdigest()[:16]
 
 
-class _Recent(Generic[_K, _V]):
+@final
+class Recent(Generic[_K, _V]):
     """A dictionary of bounded size that forgets what was not used for longest."""
 
     def __init__(self, capacity: int) -> None:
@@ -225,12 +226,14 @@ class _Recent(Generic[_K, _V]):
         self._entries: OrderedDict[_K, _V] = OrderedDict()
 
     def get(self, key: _K) -> _V | None:
+        """What was put under a key, or None; it counts as used."""
         value = self._entries.get(key)
         if value is not None:
             self._entries.move_to_end(key)
         return value
 
     def put(self, key: _K, value: _V) -> None:
+        """Keeps a value, and forgets another if there are too many."""
         self._entries[key] = value
         while len(self._entries) > self._capacity:
             self._entries.popitem(last=False)

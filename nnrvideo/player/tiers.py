@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from typing import final
 
 from nnrvideo.picture import PictureFormat
-from nnrvideo.player.library import Content, properties_of
+from nnrvideo.player.library import Content, Recent, properties_of
+from nnrvideo.sei import Nnpfc
 
 _PROBE = 10  # pictures that are timed before a verdict
+_REMEMBERED = 64  # networks whose times are kept
 _KMAC = 1000
 _GUESS = 40e9  # multiply-accumulates a second, before anything is measured: one slow core
 _HYSTERESIS = 0.7  # share of the budget that a heavier network must be expected to keep
@@ -28,8 +30,9 @@ class TierChooser:
 
     def __init__(self) -> None:
         self._speed: float | None = None  # multiply-accumulates a second, as measured
-        self._times: dict[Content, list[float]] = {}
-        self._too_slow: set[Content] = set()
+        # An update computes as long as its base, so bases are the keys.
+        self._times: Recent[Nnpfc, list[float]] = Recent(_REMEMBERED)
+        self._too_slow: Recent[Nnpfc, bool] = Recent(_REMEMBERED)
 
     def choose(
         self, contents: Sequence[Content], target: PictureFormat, budget: float | None
@@ -50,7 +53,8 @@ class TierChooser:
         if budget is None:
             return ranked[0]
         for content in ranked[:-1]:
-            if content not in self._too_slow and self._expected(content, target) <= budget:
+            allowed = not self._too_slow.get(content[0])
+            if allowed and self._expected(content, target) <= budget:
                 return content
         return ranked[-1]
 
@@ -59,7 +63,7 @@ class TierChooser:
 
         0 if it never ran.
         """
-        times = sorted(self._times.get(content, ()))
+        times = sorted(self._times.get(content[0]) or ())
         return times[-2] if len(times) > 1 else sum(times)
 
     def rest(self, content: Content) -> None:
@@ -67,12 +71,13 @@ class TierChooser:
 
         A network whose best was too slow is not tried again, so it makes no picture late.
         """
-        if times := self._times.get(content):
-            self._times[content] = [min(times)]
+        if times := self._times.get(content[0]):
+            self._times.put(content[0], [min(times)])
 
     def ran(self, content: Content, target: PictureFormat, seconds: float) -> None:
         """Notes how long a network took for a picture of that output format."""
-        times = self._times.setdefault(content, [])
+        times = self._times.get(content[0]) or []
+        self._times.put(content[0], times)
         times.append(seconds)
         if len(times) >= _PROBE:
             del times[:-_PROBE]
@@ -81,14 +86,14 @@ class TierChooser:
 
     def demote(self, content: Content) -> None:
         """Rules a network out for the session: it was late too often."""
-        self._too_slow.add(content)
+        self._too_slow.put(content[0], value=True)
 
     def has_lighter(self, content: Content, contents: Sequence[Content]) -> bool:
         """Whether a lighter alternative is left."""
         return any(_cost(other) < _cost(content) for other in contents)
 
     def _expected(self, content: Content, target: PictureFormat) -> float:
-        times = self._times.get(content, ())
+        times = self._times.get(content[0]) or []
         if len(times) >= _PROBE:
             return statistics.median(times)
         speed = self._speed or _GUESS

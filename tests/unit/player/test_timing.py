@@ -173,3 +173,13 @@ def test_one_slow_picture_in_ten_does_not_count(tiers):
     assert chooser.expected(tiers[0]) == 0.01
     chooser.rest(tiers[0])
     assert chooser.expected(tiers[0]) == 0.01
+
+
+def test_an_update_takes_as_long_as_its_base(nets, tiers):
+    chooser = TierChooser()
+    base = tiers[0][0]
+    chooser.ran(tiers[0], HD, 0.02)
+    assert chooser.expected((base, replace(base, nnpfc_base_flag=False))) == 0.02
+    for index in range(1000):
+        chooser.ran((replace(base, nnpfc_id=7, nnpfc_uri=str(index)), None), HD, 0.5)
+    assert chooser.expected(tiers[0]) == 0  # forgotten, as all that is old must be
