@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from nnrvideo.player import Event as Event
     from nnrvideo.player import EventKind as EventKind
     from nnrvideo.player import Status as Status
+    from nnrvideo.player import capabilities as capabilities
 
 # Public name -> sub-package that owns it.
 _LAZY: dict[str, str] = {
@@ -66,7 +67,14 @@ _LAZY: dict[str, str] = {
         "nnrvideo.data": ("base_network",),
         "nnrvideo.model": ("Network", "load_onnx", "pack", "save_onnx", "unpack"),
         "nnrvideo.nnc": ("EncodeSettings",),
-        "nnrvideo.player": ("Enhanced", "Enhancer", "Event", "EventKind", "Status"),
+        "nnrvideo.player": (
+            "Enhanced",
+            "Enhancer",
+            "Event",
+            "EventKind",
+            "Status",
+            "capabilities",
+        ),
     }.items()
     for name in names
 }

@@ -37,9 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "output",
         metavar="OUT",
         type=Path,
-        help="video file (suffix chooses the container), .y4m, or - for y4m on standard output",
+        help="video file (suffix chooses the container), .y4m, .nut, or - for standard output",
     )
-    parser.add_argument("-f", dest="format", choices=("y4m",), help="format for '-' (default: y4m)")
+    parser.add_argument(
+        "-f",
+        dest="format",
+        choices=("y4m", "nut", "raw"),
+        help="uncompressed: y4m (one rate), nut (keeps every timestamp) or raw (planes and nothing "
+        "else; with a file name, too); default for '-': y4m",
+    )
     parser.add_argument(
         "--split",
         action="store_true",
@@ -62,7 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=256,
         metavar="MIB",
-        help="bound on the memory of one run of the network (default: %(default)s)",
+        help="bound on the memory that enhancing adds (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "int8"),
+        default="auto",
+        help="numbers that networks compute in (default: %(default)s: 8-bit integers where the "
+        "sender allows them and the processor has them)",
     )
     add_encoder(parser, codec=None, crf=None)
     add_overwrite(parser)
@@ -74,7 +87,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Runs the verb."""
     from nnrvideo.authoring import probe
-    from nnrvideo.container import MediaReader, PictureWriter, open_writer
+    from nnrvideo.container import (
+        PIPE_FORMATS,
+        MediaReader,
+        PictureWriter,
+        PipeWriter,
+        open_writer,
+    )
     from nnrvideo.picture import PictureFormat
     from nnrvideo.player import enhance_file
     from nnrvideo.runtime import Upscaler
@@ -82,8 +101,10 @@ def execute(options: argparse.Namespace) -> int:
     to_stdout = str(options.output) == "-"
     if to_stdout and (options.json or options.progress == "-"):
         raise UsageError("standard output carries the pictures; --json and -progress - cannot")
-    if options.format and not to_stdout and options.output.suffix.lower() != ".y4m":
+    suffix = options.output.suffix.lower()
+    if options.format == "y4m" and not to_stdout and suffix != ".y4m":
         raise UsageError(f"-f {options.format} does not fit {options.output}")
+    uncompressed = options.format or ("nut" if suffix == ".nut" and not options.codec else None)
     check_output(options.output, overwrite=options.overwrite)
     if not options.plain and not probe(options.input).networks:
         raise NoNetworkError(
@@ -95,6 +116,16 @@ def execute(options: argparse.Namespace) -> int:
 
         def open_sink(media: MediaReader, output: PictureFormat) -> PictureWriter:
             del output
+            if uncompressed in PIPE_FORMATS:
+                return stack.enter_context(
+                    PipeWriter(
+                        options.output,
+                        uncompressed,
+                        frame_rate=media.video.frame_rate,
+                        time_base=media.video.time_base,
+                        overwrite=options.overwrite,
+                    )
+                )
             return stack.enter_context(
                 open_writer(
                     options.output,
@@ -116,6 +147,7 @@ def execute(options: argparse.Namespace) -> int:
             upscaler=Upscaler(options.upscaler),
             threads=options.threads,
             max_memory_mib=options.max_memory,
+            precision=options.precision,
             progress=show,
         )
     facts = {
@@ -124,6 +156,7 @@ def execute(options: argparse.Namespace) -> int:
         "enhanced": report.enhanced,
         "width": report.output.width,
         "height": report.output.height,
+        "precision": report.precision,
         "activations": [{"pts": float(t), "nnpfc_id": i} for t, i in report.activations],
         "rejected": list(report.rejected),
     }
@@ -132,7 +165,8 @@ def execute(options: argparse.Namespace) -> int:
     elif not options.quiet:
         print(
             f"{options.output}: {report.pictures} pictures of "
-            f"{report.output.width}x{report.output.height}, {report.enhanced} by a network",
+            f"{report.output.width}x{report.output.height}, {report.enhanced} by a network"
+            + (f" in {report.precision}" if report.precision else ""),
             file=sys.stderr if to_stdout else sys.stdout,
         )
     # The picture was never lost, but a script must be able to see that the enhancement was.

@@ -20,11 +20,13 @@ VERBS = {
     "pack": "compress a network: ONNX or npz -> NNC (.nnc)",
     "unpack": "decompress a network: NNC -> ONNX or npz",
     "diff": "code what turns one network into another, as an NNC update",
+    "calibrate": "measure on a film whether a network may run in 8-bit integers, and allow it",
     "embed": "put a network into a video by stream copy (no re-encoding)",
     "probe": "show which networks travel in a video, where, and how big they are",
     "extract": "write the networks of a video to files",
     "strip": "remove the networks from a video by stream copy",
     "enhance": "decode a video, run its network on the pictures, write the result",
+    "play": "show a video in a window, enhanced as it plays",
     "encode": "downscale, encode and embed in one go",
     "compare": "measure plain upscale against the network (PSNR, SSIM, side-by-side picture)",
     "report": "measure files with networks and write a page: curves, BD-rates, before and after",
@@ -37,7 +39,7 @@ examples:
   nnrvideo encode -i in.mp4 -c:v libx265 -crf 22 coded.mp4    half size + network in the stream
   nnrvideo probe coded.mp4                                    what travels in the file
   nnrvideo enhance -i coded.mp4 better.mp4                    full size again, by the network
-  nnrvideo enhance -i coded.mp4 -f y4m - | mpv -              watch it
+  nnrvideo play -i coded.mp4 --split                          watch it, before | after
   nnrvideo compare -r in.mp4 -i coded.mp4 --png crop.png      is it any better?
   nnrvideo pack net.onnx -o net.nnc --qp -32                  your own network
   nnrvideo diff net.nnc tuned.onnx -o update.nnc --qp -28     what fine-tuning changed

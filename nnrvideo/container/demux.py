@@ -153,41 +153,47 @@ class MediaReader:
         last: Fraction | None = None
         step = 1 / (self.video.frame_rate or Fraction(25))
         context: Any = None
-        for unit_index, (packet, records) in enumerate(self._packets(start, flush=True)):
-            if packet is not None:
-                if context is None:
-                    context = packet.stream.codec_context
-                    _prepare_decoder(context, threads)
-                unit = access_unit(packet, unit_index, records)
-                item = collector.collect(unit) if collector is not None else None
-                if item is not None:
-                    yield item
-                packet.opaque = unit.time
-            try:
-                frames = context.decode(packet) if context is not None else []
-            except av.error.EOFError:
-                frames = []
-            except av.error.FFmpegError as error:
-                # A damaged picture costs itself, not the film: what a player does.
-                failures += 1
-                self.undecodable_units += 1
-                _log.warning("access unit %d cannot be decoded: %s", unit_index, error)
-                continue
-            for frame in frames:
-                pts = frame.opaque
-                if pts is None:
-                    pts = seconds(frame.pts, frame.time_base)
-                if pts is None:
-                    pts = Fraction(0) if last is None else last + step
-                if last is not None and pts <= last:
-                    pts = last + step / _LATE
-                last = pts
-                if start is not None and pts < start:
+        try:
+            for unit_index, (packet, records) in enumerate(self._packets(start, flush=True)):
+                if packet is not None:
+                    if context is None:
+                        context = packet.stream.codec_context
+                        _prepare_decoder(context, threads)
+                    unit = access_unit(packet, unit_index, records)
+                    item = collector.collect(unit) if collector is not None else None
+                    if item is not None:
+                        yield item
+                    packet.opaque = unit.time
+                try:
+                    frames = context.decode(packet) if context is not None else []
+                except av.error.EOFError:
+                    frames = []
+                except av.error.FFmpegError as error:
+                    # A damaged picture costs itself, not the film: what a player does.
+                    failures += 1
+                    self.undecodable_units += 1
+                    _log.warning("access unit %d cannot be decoded: %s", unit_index, error)
                     continue
-                yield DecodedPicture(
-                    picture_from_frame(frame), pts, index, is_keyframe=bool(frame.key_frame)
-                )
-                index += 1
+                for frame in frames:
+                    pts = frame.opaque
+                    if pts is None:
+                        pts = seconds(frame.pts, frame.time_base)
+                    if pts is None:
+                        pts = Fraction(0) if last is None else last + step
+                    if last is not None and pts <= last:
+                        pts = last + step / _LATE
+                    last = pts
+                    if start is not None and pts < start:
+                        continue
+                    yield DecodedPicture(
+                        picture_from_frame(frame), pts, index, is_keyframe=bool(frame.key_frame)
+                    )
+                    index += 1
+        finally:
+            if context is not None:
+                # Decoder threads need the interpreter to let go of what packets carry, and PyAV
+                # frees the decoder, which waits for them, without giving it away.  Here it does.
+                context.flush_buffers()
         if index == 0 and failures:
             raise ContainerError(f"cannot decode {self.path}: no picture could be decoded")
 

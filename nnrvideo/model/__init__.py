@@ -16,6 +16,7 @@ from nnrvideo.model.filter_message import (
     to_nnpfc,
 )
 from nnrvideo.model.graph import TensorDeclaration
+from nnrvideo.model.int8 import exactness_probe, quantisable
 from nnrvideo.model.onnx_graph import load_onnx, save_onnx
 from nnrvideo.model.operators import ALLOWED_OPERATORS
 from nnrvideo.model.package import (
@@ -29,6 +30,17 @@ from nnrvideo.model.package import (
     unpack,
 )
 from nnrvideo.model.prepare import Prepared, prepare
+from nnrvideo.model.ranges import (
+    RANGES_TENSOR,
+    ConvRanges,
+    Ranges,
+    attach_ranges,
+    convolutions,
+    ranges_of,
+    with_ranges,
+    without_ranges,
+)
+from nnrvideo.model.reach import reach_of
 from nnrvideo.model.scaling import Scaled
 from nnrvideo.model.shapes import Inference, infer_shapes
 from nnrvideo.model.topology import Network, Topology
@@ -36,13 +48,16 @@ from nnrvideo.model.update import Received, diff, model_id, receive
 
 __all__ = [
     "ALLOWED_OPERATORS",
+    "RANGES_TENSOR",
     "TAG_URI_NNC",
     "Complexity",
+    "ConvRanges",
     "ElementIds",
     "Inference",
     "IoContract",
     "Network",
     "Prepared",
+    "Ranges",
     "Received",
     "Scaled",
     "TensorDeclaration",
@@ -50,12 +65,15 @@ __all__ = [
     "TopologyForm",
     "Unpacked",
     "apply_update",
+    "attach_ranges",
     "check",
     "check_against_nnpfc",
     "contract_from_nnpfc",
+    "convolutions",
     "correct",
     "data_path",
     "diff",
+    "exactness_probe",
     "fold_batch_norm",
     "infer_contract",
     "infer_shapes",
@@ -67,6 +85,9 @@ __all__ = [
     "num_parameters_idc",
     "pack",
     "prepare",
+    "quantisable",
+    "ranges_of",
+    "reach_of",
     "read_topology",
     "receive",
     "save_external",
@@ -76,4 +97,6 @@ __all__ = [
     "to_nnpfc",
     "unpack",
     "unpack_external",
+    "with_ranges",
+    "without_ranges",
 ]

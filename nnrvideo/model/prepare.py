@@ -9,7 +9,7 @@ yields beyond the output patch.  The runtime then moves integers only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
@@ -22,6 +22,8 @@ from nnrvideo.errors import UnsupportedFeatureError
 from nnrvideo.model.contract import INTEGER, STRENGTH_CONTROL, IoContract
 from nnrvideo.model.element_types import TYPE_CODES, is_foreign
 from nnrvideo.model.graph import Graph, serialize, write_model
+from nnrvideo.model.int8 import quantise
+from nnrvideo.model.ranges import Ranges, without_ranges
 from nnrvideo.model.topology import Network
 
 Array = npt.NDArray[Any]
@@ -69,6 +71,8 @@ def prepare(
     *,
     input_bit_depth: int,
     output_bit_depth: int | None = None,
+    ranges: Ranges | None = None,
+    observe: Sequence[str] = (),
 ) -> Prepared:
     """Wraps a network so that it takes and gives sample values.
 
@@ -78,6 +82,9 @@ def prepare(
         input_bit_depth: Bits of a sample in the decoded pictures, 8 to 16.
         output_bit_depth: Bits of a sample wanted, 8 to 16; by default those of the input.  An
             integer output has the depth that the contract declares, whatever is wanted here.
+        ranges: Of the activations; convolutions that have one run in 8-bit integers.
+        observe: Names of float32 values inside the graph that become further outputs, behind
+            the pictures: for measuring, not for playing.
 
     Raises:
         UnsupportedFeatureError: Tensor depths over 16 bits.
@@ -93,7 +100,8 @@ def prepare(
     for depth in (contract.inp_tensor_bit_depth, contract.out_tensor_bit_depth):
         if depth > _MAX_DEPTH:
             raise UnsupportedFeatureError(f"tensors of {depth} bits", clause=_CLAUSE)
-    return _Wrapper(network, contract, input_bit_depth, wanted).wrap()
+    runnable = without_ranges(network) if ranges is None else quantise(network, ranges)
+    return _Wrapper(runnable, contract, input_bit_depth, wanted).wrap(observe)
 
 
 def for_runtime(
@@ -127,7 +135,7 @@ class _Wrapper:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
-    def wrap(self) -> Prepared:
+    def wrap(self, observe: Sequence[str]) -> Prepared:
         model, arrays = for_runtime(self._network.graph, self._network.tensors)
         graph = model.graph
         input_name, input_type = self._input_stage(graph)
@@ -137,6 +145,10 @@ class _Wrapper:
         del graph.node[:]
         graph.node.extend([*before, *core, *self._nodes])
         graph.initializer.extend(self._constants)
+        graph.output.extend(
+            helper.make_tensor_value_info(name, TYPE_CODES[np.dtype(np.float32)], None)
+            for name in observe
+        )
         return Prepared(
             model=serialize(model),
             arrays=arrays,

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """``Enhancer``: messages and decoded pictures go in, enhanced pictures come out.
 
-The caller decodes; a worker thread runs the networks; a builder thread makes them.  Side data are
+The caller decodes; worker threads run the networks; a builder thread makes them.  Side data are
 sent in decoding order, pictures in output order, and the two meet by their timestamps.  Whatever a
 stream contains, every picture sent yields exactly one picture with the same timestamp: enhanced if
 a network applies and works, else resampled plainly, and an event says why.
 
-    caller   send_side_data ──► FilterState        send_frame ──► queue        receive ◄── done
-    worker                                         queue ──► filter or plain resampler ──► done
+    caller   send_side_data ──► FilterState      send_frame ──► Line          receive ◄── Line
+    workers                                      Line ──► filter or plain resampler ──► Line
     builder                     NNC decode, check, load, warm up ──► filter
 
-With ``realtime=False`` (files) the worker waits for networks, so the output depends on the stream
-alone.  With ``realtime=True`` nothing waits: pictures are resampled plainly until the network is
-ready, and while it is too slow.
+With ``realtime=False`` (files) the workers wait for networks, so the output depends on the stream
+alone.  With ``realtime=True`` nothing waits longer than a picture can: pictures are resampled
+plainly until the network is ready, and while it is too slow.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
 from typing import Literal, Self, final
@@ -41,19 +39,29 @@ from nnrvideo.player.events import (
     Statistics,
     Status,
 )
+from nnrvideo.player.execution import LATE, Execution
 from nnrvideo.player.filter import NetworkFilter
-from nnrvideo.player.library import Content, FilterLibrary, fingerprint, properties_of
+from nnrvideo.player.library import (
+    Content,
+    FilterLibrary,
+    MemoryShare,
+    fingerprint,
+    properties_of,
+)
+from nnrvideo.player.line import Job, Line
 from nnrvideo.player.networks import Resolver
 from nnrvideo.player.pace import Pace
+from nnrvideo.player.precision import Precision
 from nnrvideo.runtime.base import InferenceBackend
-from nnrvideo.runtime.onnxruntime import OnnxRuntimeBackend
-from nnrvideo.runtime.resample import Upscaler, resize_picture
+from nnrvideo.runtime.onnxruntime import OnnxRuntimeBackend, default_threads
+from nnrvideo.runtime.resample import Upscaler
 from nnrvideo.sei import (
     FilterAdded,
     FilterEvent,
     FilterRejected,
     FilterState,
     FilterUpdated,
+    Nnpfc,
     SeiMessage,
     parse_records,
 )
@@ -62,11 +70,6 @@ _log = logging.getLogger(__name__)
 
 _MAX_COMPLAINTS = 256  # remembered, so that each is made once
 _DEFAULT_DURATION = Fraction(1, 25)  # of a picture, until two of them have told
-_NO_FILTER = "no network is active"
-_PREPARING = "the network is being prepared"
-_LATE = "the network is too slow"
-_SKIPPED = "skipped"
-_CLOSING = "the enhancer is closing"
 _WARNINGS = frozenset(
     {
         EventKind.NETWORK_REJECTED,
@@ -75,19 +78,6 @@ _WARNINGS = frozenset(
         EventKind.ERROR,
     }
 )
-
-
-@dataclass(slots=True)
-class _Job:
-    """A picture on its way through the worker."""
-
-    picture: Picture
-    pts: Pts
-    content: Content | None
-    target: PictureFormat | None
-    strength: float
-    duration: Fraction
-    skip: bool = False
 
 
 @final
@@ -103,18 +93,26 @@ class Enhancer:
         geometry: "fixed": all output pictures have one size and sample format, whatever networks
             come and go.  "dynamic": each has what its network makes, or the input's.
         fallback: Kernel for pictures, and colour components, without a network.
-        realtime: Never wait for a network; timestamps are then seconds.
+        realtime: Never wait for a network longer than a picture can wait; timestamps are then
+            seconds.
         deadline: Share of a picture's duration that a network may take in real time.
-        threads: Threads for one run of a network; None for at most 4.
+        threads: Threads for networks; None for at most 4.
+        workers: Pictures in work at the same time, which share the threads out among them.  As
+            many as threads gives the most pictures per second; 1 the shortest time for each.
         providers: Execution providers in order of preference; None for the best present.
-        max_memory_mib: Bound on the memory of one run of a network, in MiB.
+        precision: "auto" computes in 8-bit integers where the encoder allows it and the processor
+            does it exactly; "fp32" never; "int8" as "auto", with a warning where it cannot be.
+        max_memory_mib: Bound on the memory of the networks at work and of the pictures in the
+            queue, in MiB; networks run in bands of pictures to keep it.
         queue_size: Pictures inside the enhancer, waiting, in work and finished together.
+        source: Format of the pictures to come, so that networks are built before the first.
         limits: Bounds on what a stream may ask for; a desktop's if absent.
         backend: Runs the networks instead of ONNX Runtime; ``threads`` and ``providers`` are its
-            own business then.
+            own business then.  With several workers its sessions are run by several threads.
         resolver: Finds networks that are named by URI; None refuses them: a stream must not make
             a player fetch things.
         on_event: Receives every :class:`Event`.
+        clock: Seconds on the clock of ``due``, see :meth:`send_frame`.
 
     Raises:
         ValueError: An argument is out of range.
@@ -129,54 +127,69 @@ class Enhancer:
         realtime: bool = False,
         deadline: float = 0.8,
         threads: int | None = None,
+        workers: int = 1,
         providers: Sequence[str] | None = None,
+        precision: Precision | str = Precision.AUTO,
         max_memory_mib: int = 256,
         queue_size: int = 6,
+        source: PictureFormat | None = None,
         limits: Limits | None = None,
         backend: InferenceBackend | None = None,
         resolver: Resolver | None = None,
         on_event: Callable[[Event], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if geometry not in ("fixed", "dynamic"):
             raise ValueError(f"geometry is fixed or dynamic, not {geometry!r}")
         if output_size is not None and min(output_size) < 1:
             raise ValueError(f"output size {output_size} is impossible")
-        if queue_size < 1 or max_memory_mib < 1:
-            raise ValueError("queue_size and max_memory_mib must be at least 1")
+        if min(queue_size, max_memory_mib, workers) < 1:
+            raise ValueError("queue_size, max_memory_mib and workers must be at least 1")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
         self.on_event = on_event
         self._limits = limits or Limits.desktop()
         self._fixed = geometry == "fixed"
         self._wanted_size = output_size
-        self._upscaler = Upscaler(fallback)
-        self._realtime = realtime
-        self._pace = Pace(deadline)
-        self._queue_size = queue_size
+        each = max(1, (threads or default_threads()) // workers)
+        upscaler = Upscaler(fallback)
         self._library = FilterLibrary(
-            backend or OnnxRuntimeBackend(providers=providers, threads=threads),
+            backend or OnnxRuntimeBackend(providers=providers, threads=each),
             limits=self._limits,
-            max_memory_bytes=max_memory_mib << 20,
-            upscaler=self._upscaler,
+            memory=MemoryShare(max_memory_mib << 20, workers, queue_size),
+            upscaler=upscaler,
             resolver=resolver,
+            precision=Precision(precision),
             on_built=self._on_built,
         )
+        self._line = Line(max(queue_size, workers))
+        self._execution = Execution(
+            self._library,
+            upscaler=upscaler,
+            realtime=realtime,
+            pace=Pace(deadline),
+            busy=lambda: self._line.busy,
+            tell=self._tell,
+            clock=clock,
+        )
+        self._lock = threading.RLock()  # guards all below
         self._state = FilterState(self._limits)
         self._announced: Content | None = None  # first base heard
+        self._bases: dict[int, Nnpfc] = {}  # latest base of each filter
         self._target: PictureFormat | None = None  # fixed geometry, once known
-        self._source: PictureFormat | None = None  # latest input format
+        self._source = source  # latest input format
         self._last_pts: Pts | None = None
         self._active: Content | None = None  # of the latest picture sent
         self._several_reported = False
         self._complaints: set[str] = set()
-
-        self._changed = threading.Condition()
-        self._waiting: deque[_Job] = deque()
-        self._working: _Job | None = None
-        self._done: deque[Enhanced] = deque()
-        self._generation = 0  # counts flushes: what was begun before one is thrown away
         self._statistics = Statistics()
         self._closed = False
-        self._worker = threading.Thread(target=self._work, name="nnrvideo-enhancer", daemon=True)
-        self._worker.start()
+        self._workers = [
+            threading.Thread(target=self._work, name=f"nnrvideo-enhancer-{index}", daemon=True)
+            for index in range(workers)
+        ]
+        for worker in self._workers:
+            worker.start()
 
     # -- what goes in ------------------------------------------------------------------------
 
@@ -197,7 +210,7 @@ class Enhancer:
             ValueError: The enhancer is closed.
         """
         events: list[Event] = []
-        with self._changed:
+        with self._lock:
             self._require_open()
             messages: Sequence[SeiMessage] = ()
             try:
@@ -206,12 +219,21 @@ class Enhancer:
                 reason = f"{source} side data: {error}"
                 if self._first_time(reason):
                     events.append(Event(EventKind.SIDE_DATA_REJECTED, None, reason, pts))
+            if clvs_start:
+                self._bases.clear()  # each sequence sends its own
             for heard in self._state.access_unit(pts, messages, clvs_start):
                 events += self._note(heard)
         self._tell(events)
 
     def send_frame(
-        self, picture: Picture, pts: Pts, *, strength: float = 1.0, plain: bool = False
+        self,
+        picture: Picture,
+        pts: Pts,
+        *,
+        strength: float = 1.0,
+        plain: bool = False,
+        due: float | None = None,
+        timeout: float | None = 0.0,
     ) -> Status:
         """Takes one decoded picture.
 
@@ -221,6 +243,10 @@ class Enhancer:
                 all earlier access units must have been sent.
             strength: StrengthControlVal for networks that take one, 0 to 1.
             plain: Resample it plainly, as :meth:`skip` asks for, because it is late already.
+            due: Time on the clock by which the result is wanted, with ``realtime``.  The network
+                runs if it is expected to be done by then; without it, a network is too slow if it
+                takes more than its share of the time between pictures.
+            timeout: Seconds to wait for room in the queue; None waits as long as it takes.
 
         Returns:
             ``OK``, or ``AGAIN`` if the queue is full: receive first, then send it again.
@@ -228,36 +254,52 @@ class Enhancer:
         Raises:
             ValueError: The enhancer is closed.
         """
-        with self._changed:
+        if not self._line.wait_for_room(timeout):
             self._require_open()
-            if len(self._waiting) + len(self._done) + (self._working is not None) >= (
-                self._queue_size
-            ):
-                return Status.AGAIN
+            return Status.AGAIN
+        with self._lock:
+            self._require_open()
             self._source = picture.format
             if self._fixed and self._target is None:
                 self._target = self._fixed_target(picture.format)
-            content, events = self._activate(pts)
-            duration = self._duration(pts)
-            job = _Job(picture, pts, content, self._target, strength, duration, plain)
-            self._waiting.append(job)
+            contents, events = self._activate(pts)
+            self._line.put(
+                Job(
+                    picture,
+                    pts,
+                    contents,
+                    self._target,
+                    strength,
+                    self._duration(pts),
+                    due,
+                    plain,
+                )
+            )
             self._statistics = _plus(self._statistics, frames_in=1)
-            self._changed.notify_all()
         self._tell(events)
         return Status.OK
 
-    def skip(self, pts: Pts) -> bool:
+    def skip(self, pts: Pts | None = None) -> bool:
         """Asks for plain resampling of a picture that has been sent, because time is short.
 
+        Args:
+            pts: Its time; None for all that wait.
+
         Returns:
-            Whether the picture was still waiting.
+            Whether a picture was still waiting.
         """
-        with self._changed:
-            for job in self._waiting:
-                if job.pts == pts:
-                    job.skip = True
-                    return True
-        return False
+        return self._line.skip(pts)
+
+    def wait_for_networks(self, timeout: float | None = None) -> bool:
+        """Waits until no network is being built, so that playing can start with it.
+
+        Args:
+            timeout: Seconds; None waits as long as it takes.
+
+        Returns:
+            Whether all that were announced are ready or rejected.
+        """
+        return self._library.wait(timeout)
 
     # -- what comes out ----------------------------------------------------------------------
 
@@ -270,14 +312,22 @@ class Enhancer:
         Returns:
             The picture, or ``AGAIN`` if none is ready; at once if none is in work.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._done or self._idle or self._closed, timeout)
-            if not self._done:
-                return Status.AGAIN
-            result = self._done.popleft()
+        result = self._line.next(timeout)
+        if result is None:
+            return Status.AGAIN
+        with self._lock:
             self._statistics = _plus(self._statistics, frames_out=1)
-            self._changed.notify_all()
-            return result
+        return result
+
+    @property
+    def ready(self) -> int:
+        """Pictures that :meth:`receive` would hand out one after the other without waiting."""
+        return self._line.ready
+
+    @property
+    def pending(self) -> int:
+        """Pictures that were sent and not received."""
+        return self._line.inside
 
     def peek(self, pts: Pts, source: PictureFormat | None = None) -> PictureFormat | None:
         """Format of the output picture that the picture at ``pts`` will become.
@@ -289,7 +339,7 @@ class Enhancer:
         Returns:
             The format, or None while ``source`` is unknown.
         """
-        with self._changed:
+        with self._lock:
             source = source or self._source
             if self._target is not None or source is None:
                 return self._target
@@ -313,8 +363,8 @@ class Enhancer:
 
     def stats(self) -> Statistics:
         """Counts so far."""
-        with self._changed:
-            return self._statistics
+        with self._lock:
+            return replace(self._statistics, pace=self._execution.state)
 
     # -- life cycle --------------------------------------------------------------------------
 
@@ -323,33 +373,29 @@ class Enhancer:
 
         Networks that were built stay in memory, so a stream that repeats them loses nothing.
         """
-        with self._changed:
-            dropped = len(self._waiting) + len(self._done) + (self._working is not None)
-            self._generation += 1
-            self._waiting.clear()
-            self._done.clear()
+        with self._lock:
+            dropped = self._line.clear()
             self._state.flush()
-            self._pace.restart()
+            self._bases.clear()
+            self._execution.restart()
             self._last_pts = None
             self._active = None
             self._statistics = _plus(self._statistics, flushed=dropped)
-            self._changed.notify_all()
 
     def drain(self) -> None:
         """Waits until every picture sent is ready to be received."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._idle or self._closed)
+        self._line.drain()
 
     def close(self) -> None:
         """Stops the threads; pictures inside are lost.  Closing twice does no harm."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 return
             self._closed = True
-            self._waiting.clear()
-            self._changed.notify_all()
+        self._line.close()
         self._library.close()
-        self._worker.join()
+        for worker in self._workers:
+            worker.join()
 
     def __enter__(self) -> Self:
         return self
@@ -364,10 +410,6 @@ class Enhancer:
 
     # -- the caller's side -------------------------------------------------------------------
 
-    @property
-    def _idle(self) -> bool:
-        return not self._waiting and self._working is None
-
     def _require_open(self) -> None:
         if self._closed:
             raise ValueError("the enhancer is closed")
@@ -379,39 +421,53 @@ class Enhancer:
                 kind = EventKind.NETWORK_REJECTED
                 self._statistics = _plus(self._statistics, networks_rejected=1)
                 return [Event(kind, nnpfc_id, reason, pts)]
-            case FilterAdded(base=base):
+            case FilterAdded(base=base, nnpfc_id=nnpfc_id):
                 if self._announced is None:
                     self._announced = base, None
+                self._bases[nnpfc_id] = base
                 self._prepare((base, None))
             case FilterUpdated(update=update, nnpfc_id=nnpfc_id):
                 _log.debug(
                     "update of filter %d, %d bytes", nnpfc_id, len(update.nnpfc_payload_byte)
                 )
+                known = self._bases.get(nnpfc_id)
+                if known is not None:
+                    self._prepare((known, update))
         return []
 
     def _prepare(self, content: Content) -> None:
-        """Builds a network before it is activated, if there is anything to gain from it."""
-        if self._realtime and self._source is not None:
+        """Builds a network before it is activated, so that its first picture need not wait."""
+        if self._source is not None:
             self._library.request(content, self._source, optional=True)
 
-    def _activate(self, pts: Pts) -> tuple[Content | None, list[Event]]:
-        """Finds the network for a picture and reports a change."""
-        active = self._state.active(pts)
-        events: list[Event] = []
-        if len(active) > 1 and not self._several_reported:
+    def _activate(self, pts: Pts) -> tuple[tuple[Content, ...], list[Event]]:
+        """Finds the networks for a picture and reports a change of the first."""
+        contents: list[Content] = [(one.base, one.update) for one in self._state.active(pts)]
+        alternatives = tuple(one for one in contents if self._is_alternative(one, contents[0]))
+        if len(alternatives) < len(contents) and not self._several_reported:
             self._several_reported = True
             # Only an SEI processing order message could say how to chain them.
-            ids = ", ".join(str(one.nnpfc_id) for one in active)
+            ids = ", ".join(str(base.nnpfc_id) for base, _ in contents)
             _log.warning("several networks are active (%s); only the first is applied", ids)
-        content = (active[0].base, active[0].update) if active else None
-        if content is not None and content != self._active:
+        first = contents[0] if contents else None
+        events: list[Event] = []
+        if first is not None and first != self._active:
             kind = EventKind.NETWORK_ACTIVATED
-            events.append(Event(kind, content[0].nnpfc_id, fingerprint(content), pts))
-        elif content is None and self._active is not None:
+            events.append(Event(kind, first[0].nnpfc_id, fingerprint(first), pts))
+        elif first is None and self._active is not None:
             kind = EventKind.NETWORK_DEACTIVATED
             events.append(Event(kind, self._active[0].nnpfc_id, "", pts))
-        self._active = content
-        return content, events
+        self._active = first
+        return alternatives, events
+
+    def _is_alternative(self, content: Content, first: Content) -> bool:
+        """Whether a network does the same for a picture as the first one, in other time."""
+        if content is first:
+            return True
+        assert self._source is not None
+        formats = [self._signalled_format(one, self._source) for one in (first, content)]
+        purposes = {properties_of(one).nnpfc_purpose for one in (first, content)}
+        return formats[0] is not None and formats[0] == formats[1] and len(purposes) == 1
 
     def _duration(self, pts: Pts) -> Fraction:
         last, self._last_pts = self._last_pts, pts
@@ -462,105 +518,41 @@ class Enhancer:
     ) -> None:
         nnpfc_id = content[0].nnpfc_id
         events = []
-        with self._changed:
+        with self._lock:
             if isinstance(result, NetworkFilter):
                 self._statistics = replace(
                     _plus(self._statistics, networks_built=1, build_milliseconds=1e3 * seconds),
                     provider=result.provider,
+                    precision=result.precision.name,
                 )
                 events.append(Event(EventKind.NETWORK_READY, nnpfc_id, fingerprint(content)))
+                reason = result.precision.reason
+                if reason and self._first_time(reason):
+                    _log.warning("fp32 instead of int8 (nnpfc_id %d): %s", nnpfc_id, reason)
             elif self._first_time(f"{fingerprint(content)} {result}"):
                 self._statistics = _plus(self._statistics, networks_rejected=1)
                 events.append(Event(EventKind.NETWORK_REJECTED, nnpfc_id, str(result)))
         self._tell(events)
 
-    # -- the worker's side -------------------------------------------------------------------
+    # -- the workers' side -------------------------------------------------------------------
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if self._closed:
-                    return
-                job = self._working = self._waiting.popleft()
-                generation = self._generation
-            result = self._enhance(job)
-            with self._changed:
-                self._working = None
-                if generation == self._generation:
-                    self._done.append(result)
-                    self._count(result)
-                self._changed.notify_all()
+        while (job := self._line.take()) is not None:
+            result = self._execution.process(job)
+            with self._lock:
+                if self._line.finish(job, result):
+                    self._count(result.info)
 
-    def _enhance(self, job: _Job) -> Enhanced:
-        """One picture in, one picture out, whatever happens."""
-        started = time.perf_counter()
-        enhanced: Picture | None = None
-        reason = _NO_FILTER
-        try:
-            if job.content is not None:
-                enhanced, reason = self._by_network(job, job.content)
-        except Exception as error:
-            # Nothing below is meant to raise anything else; the picture is shown all the same.
-            _log.exception("unexpected failure while enhancing")
-            reason = f"internal error: {error!r}"
-            self._tell([Event(EventKind.ERROR, None, reason, job.pts)])
-        picture = enhanced if enhanced is not None else job.picture
-        if job.target is not None:
-            picture = resize_picture(picture, job.target, self._upscaler)
-        info = FrameInfo(
-            pts=job.pts,
-            enhanced=enhanced is not None,
-            nnpfc_id=None if job.content is None else job.content[0].nnpfc_id,
-            reason=reason,
-            milliseconds=1e3 * (time.perf_counter() - started),
-        )
-        return Enhanced(picture, info)
-
-    def _by_network(self, job: _Job, content: Content) -> tuple[Picture | None, str]:
-        """The enhanced picture, or None and why not."""
-        if job.skip:
-            return None, _SKIPPED
-        future = self._library.request(content, job.picture.format)
-        if future is None or (self._realtime and not future.done()):
-            return None, _PREPARING
-        try:
-            network = future.result()
-        except CancelledError:
-            return None, _CLOSING
-        except NnrVideoError as error:
-            return None, str(error)
-        if self._realtime and not self._may_run(job):
-            return None, _LATE
-        if network.failure:
-            return None, network.failure
-        started = time.perf_counter()
-        try:
-            picture = network.process(job.picture, job.strength)
-        except Exception as error:
-            reason = network.failure = str(error) or type(error).__name__
-            _log.debug("network failed", exc_info=True)
-            self._tell([Event(EventKind.ERROR, content[0].nnpfc_id, reason, job.pts)])
-            return None, reason
-        if self._realtime and self._pace.ran(job.pts, time.perf_counter() - started, job.duration):
-            rest = "for good" if self._pace.off else "for a while"
-            self._tell([Event(EventKind.FALLBACK_ON, content[0].nnpfc_id, rest, job.pts)])
-        return picture, ""
-
-    def _may_run(self, job: _Job) -> bool:
-        rested = self._pace.paused
-        may_run = self._pace.may_run(job.pts)
-        if rested and may_run:
-            self._tell([Event(EventKind.FALLBACK_OFF, None, "", job.pts)])
-        return may_run
-
-    def _count(self, result: Enhanced) -> None:
-        if result.info.enhanced:
-            self._statistics = _plus(
-                self._statistics, enhanced=1, network_milliseconds=result.info.milliseconds
+    def _count(self, info: FrameInfo) -> None:
+        if info.enhanced:
+            self._statistics = replace(
+                _plus(self._statistics, enhanced=1, network_milliseconds=info.milliseconds),
+                nnpfc_id=info.nnpfc_id,
             )
         else:
-            self._statistics = _plus(self._statistics, plain=1)
+            slow = info.reason == LATE
+            self._statistics = _plus(self._statistics, plain=1, too_slow=int(slow))
+        self._statistics = _plus(self._statistics, late=int(info.late))
 
 
 def _plus(statistics: Statistics, **increments: float) -> Statistics:

@@ -31,6 +31,7 @@ class EventKind(enum.Enum):
     SIDE_DATA_REJECTED = "side_data_rejected"  # messages that cannot be read; once for each
     FALLBACK_ON = "fallback_on"  # too slow: plain upscaling for a while
     FALLBACK_OFF = "fallback_off"  # the network gets another chance
+    TIER_DROPPED = "tier_dropped"  # too slow: a lighter network of the stream from now on
     ERROR = "error"  # a network failed while running; plain upscaling instead
 
 
@@ -55,6 +56,7 @@ class FrameInfo:
     nnpfc_id: int | None = None  # the filter that applies, whether or not it ran
     reason: str = ""  # why not enhanced; empty if it is
     milliseconds: float = 0.0  # wall time spent on the picture, in the worker
+    late: bool = False  # finished after the time at which it was due
 
 
 @final
@@ -80,12 +82,17 @@ class Statistics:
     frames_out: int = 0
     enhanced: int = 0
     plain: int = 0
+    late: int = 0  # finished after the time at which they were due
+    too_slow: int = 0  # plain because the network would have been, or had been, too slow
     flushed: int = 0  # dropped by flush()
     networks_built: int = 0
     networks_rejected: int = 0
     build_milliseconds: float = 0.0
     network_milliseconds: float = 0.0  # wall time of enhanced pictures together
     provider: str = ""  # execution provider of the latest network
+    precision: str = ""  # numbers that it computes in: "fp32" or "int8"
+    nnpfc_id: int | None = None  # filter of the latest enhanced picture
+    pace: str = "on"  # the deadline policy: "on", "paused", or "off" for the session
 
     @property
     def mean_network_milliseconds(self) -> float:

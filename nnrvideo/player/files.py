@@ -7,27 +7,29 @@ alone.  Every picture of the input comes out, at the input's time.
 
 from __future__ import annotations
 
-from collections import deque
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol, final
-
-import numpy as np
 
 from nnrvideo.container import DecodedPicture, MediaReader, SideData, open_media
 from nnrvideo.errors import BitstreamError, LimitExceededError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
 from nnrvideo.picture import Picture, PictureFormat
 from nnrvideo.player.enhancer import Enhancer
-from nnrvideo.player.events import Enhanced, Event, EventKind, Status
+from nnrvideo.player.events import Enhanced, Event, EventKind, Statistics
+from nnrvideo.player.precision import Precision
+from nnrvideo.player.split import joined
 from nnrvideo.runtime import Upscaler, resize_picture
+from nnrvideo.runtime.onnxruntime import default_threads
 from nnrvideo.sei import NNPFC_PAYLOAD_TYPE, parse_nnpfc, parse_records
 
 Progress = Callable[[int, int | None], None]
 
-_SPLIT_LINE = 2  # luma columns
+_MEMORY_OF_WORKER = 64  # MiB, below which bands get too low
 
 
 class PictureSink(Protocol):
@@ -61,6 +63,7 @@ class EnhanceReport:
     output: PictureFormat
     rejected: tuple[str, ...]  # reasons, each once
     activations: tuple[tuple[Fraction, int], ...]  # (seconds, nnpfc_id)
+    precision: str = ""  # numbers that the latest network computed in: "fp32" or "int8"
 
 
 def enhanced_pictures(
@@ -69,21 +72,30 @@ def enhanced_pictures(
     limits: Limits | None = None,
     upscaler: Upscaler = Upscaler.BICUBIC,
     threads: int | None = None,
+    precision: Precision | str = Precision.AUTO,
     max_memory_mib: int = 256,
     output_size: tuple[int, int] | None = None,
+    start: Fraction | None = None,
     on_event: Callable[[Event], None] | None = None,
+    on_end: Callable[[Statistics], None] | None = None,
 ) -> Iterator[EnhancedPicture]:
     """Decodes a file and runs its networks.
+
+    Decoding, the networks and the caller each have threads of their own, with short queues
+    between them; every thread of the networks has a picture of its own in work.
 
     Args:
         media: The open file.
         limits: Bounds on what the stream may ask for.
         upscaler: Plain upscale where no network applies.
-        threads: Threads of the network; None lets the runtime choose.
-        max_memory_mib: Bound on the memory of one run of a network, in MiB.
+        threads: Threads of the networks; None for at most 4.
+        precision: Numbers that networks compute in, see :class:`Enhancer`.
+        max_memory_mib: Bound on the memory of the networks at work, in MiB.
         output_size: (width, height) of all output pictures; None takes what the stream's
             networks signal.
+        start: Seconds; earlier pictures are left out.
         on_event: Called for everything that happens beside pictures.
+        on_end: Called with the counts after the last picture.
 
     Yields:
         Every picture of the file, in output order.
@@ -92,29 +104,104 @@ def enhanced_pictures(
         ContainerError: The file cannot be read.
     """
     limits = limits or media.limits
-    size = output_size or signalled_size(media, limits)
-    waiting: deque[DecodedPicture] = deque()
+    threads = threads or default_threads()
+    # Every picture in work needs memory of its own; where that is short, threads share one.
+    workers = max(1, min(threads, max_memory_mib // _MEMORY_OF_WORKER))
     with Enhancer(
         limits=limits,
         fallback=upscaler,
         threads=threads,
+        workers=workers,
+        precision=precision,
         max_memory_mib=max_memory_mib,
-        output_size=size,
+        output_size=output_size or signalled_size(media, limits),
+        queue_size=2 * workers + 1,
+        source=media.video.format,
         realtime=False,
         on_event=on_event,
     ) as enhancer:
-        for item in media.events():
-            if isinstance(item, SideData):
-                enhancer.send_side_data(item.pts, item.records, clvs_start=item.clvs_start)
-                continue
-            while enhancer.send_frame(item.picture, item.pts) is Status.AGAIN:
-                yield _join(_wait(enhancer), waiting)
-            waiting.append(item)
-            while isinstance(result := enhancer.receive(timeout=0), Enhanced):
-                yield _join(result, waiting)
-        enhancer.drain()
-        while waiting:
-            yield _join(_wait(enhancer), waiting)
+        feeder = Feeder(media, enhancer, start=start)
+        try:
+            for decoded in feeder:
+                yield _join(_wait(enhancer), decoded)
+        finally:
+            feeder.stop()
+        if on_end is not None:
+            on_end(enhancer.stats())
+
+
+@final
+class Feeder:
+    """Decodes in a thread of its own and sends everything to an enhancer.
+
+    Iterating yields each decoded picture once it has been sent; the enhancer then has its result
+    next in line.
+
+    Args:
+        media: The open file.
+        enhancer: Takes messages and pictures; its queue is the bound on decoding ahead.
+        start: Seconds; earlier pictures are left out.
+        due: Time on the enhancer's clock by which the picture of a time is wanted.
+        await_networks: Seconds to wait, before the first picture, for networks that are built.
+    """
+
+    def __init__(
+        self,
+        media: MediaReader,
+        enhancer: Enhancer,
+        *,
+        start: Fraction | None = None,
+        due: Callable[[Fraction], float] | None = None,
+        await_networks: float = 0.0,
+    ) -> None:
+        self._media = media
+        self._enhancer = enhancer
+        self._start = start
+        self._due = due
+        self._await_networks = await_networks
+        self._sent: SimpleQueue[DecodedPicture | BaseException | None] = SimpleQueue()
+        self._stopped = False
+        self.finished = False  # nothing more will be sent
+        self._thread = threading.Thread(target=self._feed, name="nnrvideo-decoder", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[DecodedPicture]:
+        """Pictures in output order; what goes wrong in decoding is raised where it happens."""
+        while (item := self._sent.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def stop(self) -> None:
+        """Ends the decoding; pictures that were sent and not received are forgotten."""
+        self._stopped = True
+        self._enhancer.flush()  # makes room, should the thread be waiting for it
+        self._thread.join()
+        self._enhancer.flush()  # of what came in meanwhile
+
+    def _feed(self) -> None:
+        first = True
+        try:
+            for item in self._media.events(start=self._start):
+                if isinstance(item, SideData):
+                    self._enhancer.send_side_data(
+                        item.pts, item.records, clvs_start=item.clvs_start
+                    )
+                    continue
+                if first and self._await_networks:
+                    self._enhancer.wait_for_networks(self._await_networks)
+                first = False
+                due = None if self._due is None else self._due(item.pts)
+                self._enhancer.send_frame(item.picture, item.pts, due=due, timeout=None)
+                if self._stopped:
+                    break
+                self._sent.put(item)
+        except BaseException as error:
+            self._sent.put(error)
+        else:
+            self._sent.put(None)
+        finally:
+            self.finished = True
 
 
 def signalled_size(media: MediaReader, limits: Limits) -> tuple[int, int] | None:
@@ -151,6 +238,7 @@ def enhance_file(
     limits: Limits | None = None,
     upscaler: Upscaler = Upscaler.BICUBIC,
     threads: int | None = None,
+    precision: Precision | str = Precision.AUTO,
     max_memory_mib: int = 256,
     on_event: Callable[[Event], None] | None = None,
     progress: Progress | None = None,
@@ -165,7 +253,8 @@ def enhance_file(
         limits: Bounds on what the stream may ask for.
         upscaler: Plain upscale where no network applies.
         threads: Threads of the network.
-        max_memory_mib: Bound on the memory of one run of a network, in MiB.
+        precision: Numbers that networks compute in, see :class:`Enhancer`.
+        max_memory_mib: Bound on the memory that enhancing adds, in MiB.
         on_event: Called for everything that happens beside pictures.
         progress: Called with (pictures done, total or None).
 
@@ -177,6 +266,7 @@ def enhance_file(
     """
     rejected: dict[str, None] = {}
     activations: list[tuple[Fraction, int]] = []
+    ended: list[Statistics] = []
 
     def note(event: Event) -> None:
         if event.kind in (EventKind.NETWORK_REJECTED, EventKind.ERROR):
@@ -196,19 +286,22 @@ def enhance_file(
             limits=limits,
             upscaler=upscaler,
             threads=threads,
+            precision=precision,
             max_memory_mib=max_memory_mib,
             on_event=note,
+            on_end=ended.append,
         ):
             if sink is None:
                 output = item.picture.format
                 sink = open_sink(media, output)
-            picture = _split(item, upscaler) if split else item.picture
+            picture = _half(item, upscaler) if split else item.picture
             sink.write(picture, item.pts)
             pictures += 1
             enhanced += item.enhanced
             if progress is not None:
                 progress(pictures, total)
-    return EnhanceReport(pictures, enhanced, output, tuple(rejected), tuple(activations))
+    used = ended[-1].precision if ended else ""
+    return EnhanceReport(pictures, enhanced, output, tuple(rejected), tuple(activations), used)
 
 
 def _messages(records: bytes) -> list[bytes]:
@@ -225,8 +318,7 @@ def _wait(enhancer: Enhancer) -> Enhanced:
     return result
 
 
-def _join(result: Enhanced, waiting: deque[DecodedPicture]) -> EnhancedPicture:
-    decoded = waiting.popleft()
+def _join(result: Enhanced, decoded: DecodedPicture) -> EnhancedPicture:
     info = result.info
     return EnhancedPicture(
         picture=result.picture,
@@ -239,18 +331,7 @@ def _join(result: Enhanced, waiting: deque[DecodedPicture]) -> EnhancedPicture:
     )
 
 
-def _split(item: EnhancedPicture, upscaler: Upscaler) -> Picture:
-    """Left half plain, right half as it came out, with a bright line between."""
-    picture = item.picture
-    plain = resize_picture(item.decoded, picture.format, upscaler)
-    planes = []
-    for component, (left, right) in enumerate(zip(plain.planes, picture.planes, strict=True)):
-        joined = right.copy()
-        middle = joined.shape[1] // 2
-        joined[:, :middle] = left[:, :middle]
-        sub = picture.chroma_format.sub_width if component else 1
-        line = slice(middle, middle + max(1, _SPLIT_LINE // sub))
-        level = 1 << (picture.bit_depth - 1)
-        joined[:, line] = np.asarray(level if component else 2 * level - 1, joined.dtype)
-        planes.append(joined)
-    return Picture(tuple(planes), picture.chroma_format, picture.bit_depth, picture.colour)
+def _half(item: EnhancedPicture, upscaler: Upscaler) -> Picture:
+    """Left half plain, right half as it came out."""
+    plain = resize_picture(item.decoded, item.picture.format, upscaler)
+    return joined(plain, item.picture, 0.5)

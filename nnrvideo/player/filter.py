@@ -8,17 +8,20 @@ is known to have the signalled shape and the first real picture costs no more th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import final
 
 import numpy as np
 
-from nnrvideo.errors import ModelError
+from nnrvideo.errors import LimitExceededError, ModelError
 from nnrvideo.limits import Limits
 from nnrvideo.picture import Picture, PictureFormat, Plane
 from nnrvideo.player import characteristics
+from nnrvideo.player.precision import REAL_NUMBERS, ChosenPrecision
 from nnrvideo.runtime.base import Array, Session, TensorInfo
 from nnrvideo.runtime.layout import (
     TensorFormat,
@@ -30,7 +33,7 @@ from nnrvideo.runtime.layout import (
     whole_planes,
 )
 from nnrvideo.runtime.resample import Upscaler, change_depth, resize_plane
-from nnrvideo.runtime.tiling import TilePlan, plan_tiles
+from nnrvideo.runtime.tiling import Band, TilePlan, plan_bands, plan_tiles
 from nnrvideo.sei import Nnpfc
 
 _RANK_WITH_PICTURES = 5  # [batch][picture][channel][y][x] as H.274 has it; practice has rank 4
@@ -48,17 +51,21 @@ class LoadedNetwork:
         output: How the output is filled.
         bytes_per_position: Memory that the network needs for one input position at its widest
             point; 0 if unknown.
+        precision: The numbers it computes in.
+        reach: Positions that an output looks beyond its place; None if nobody can tell.
     """
 
     session: Session
     input: TensorFormat
     output: TensorFormat
     bytes_per_position: int = 0
+    precision: ChosenPrecision = REAL_NUMBERS
+    reach: int | None = 0
 
 
 @final
 class NetworkFilter:
-    """Filters pictures of one format; call it from one thread at a time.
+    """Filters pictures of one format; several threads may do so at once.
 
     Args:
         network: What to run.
@@ -91,6 +98,7 @@ class NetworkFilter:
         self.source = source
         self.target = characteristics.output_format(nnpfc, source, limits)
         self.provider = network.session.provider
+        self.precision = network.precision
         self.failure = ""  # set by whoever saw it fail while running, so that it is not run again
         self._nnpfc = nnpfc
         self._session = network.session
@@ -99,21 +107,54 @@ class NetworkFilter:
         self._port = _single_port(network.session)
         self._rules = characteristics.patch_rules(nnpfc)
         self._scale = characteristics.grid_scale(nnpfc, source, self.target)
-        self.plan = plan_tiles(
-            self._rules,
-            *grid_size(self._in.order_idc, source),
-            bytes_per_position=max(network.bytes_per_position, self._port_bytes()),
-            max_bytes=max_memory_bytes,
-            batching=self._takes_batches(),
-        )
+        self._per_position = max(network.bytes_per_position, self._port_bytes())
+        self.plan = self._plan(network, max_memory_bytes)
+        self.bands: tuple[Band, ...] = ()
+        if self.plan.count > 1 and self._pads_inside(network):
+            self.plan = self._plan(network, 0)
+            self.bands = self._cut(network, max_memory_bytes)
         self._patch = characteristics.output_patch(self.plan, self._scale)
-        self._made = {
+        self.made = {
             channel.component
             for channel in channels_of(self._out.order_idc, self.target.chroma_format)
         }
-        self._buffer = self._input_buffer()
+        self._spare = [self._input_buffer()]  # input tensors that nobody is using
         self._margin = (0, 0)
         self._margin = self._find_margin()
+
+    def _plan(self, network: LoadedNetwork, max_bytes: int) -> TilePlan:
+        return plan_tiles(
+            self._rules,
+            *grid_size(network.input.order_idc, self.source),
+            bytes_per_position=self._per_position,
+            max_bytes=max_bytes,
+            batching=self._takes_batches(),
+        )
+
+    def _pads_inside(self, network: LoadedNetwork) -> bool:
+        """Whether the cuts of the plan would show: the network sees no true samples beyond them.
+
+        Where the patch size is signalled, patches are what the filter is; only where it is ours
+        to choose must the choice make no difference.
+        """
+        reach = network.reach
+        return not self._rules.constant and (reach is None or reach > self._rules.overlap)
+
+    def _cut(self, network: LoadedNetwork, max_bytes: int) -> tuple[Band, ...]:
+        if network.reach is None:
+            raise LimitExceededError(
+                "a network that looks at the whole picture cannot be run in bands",
+                limit="max_memory_bytes",
+                value=self.plan.input_width * self.plan.input_height * self._per_position,
+                allowed=max_bytes,
+            )
+        return plan_bands(
+            self.plan,
+            self._rules,
+            network.reach,
+            bytes_per_position=self._per_position,
+            max_bytes=max_bytes,
+        )
 
     def process(self, picture: Picture, strength: float = 1.0) -> Picture:
         """Filters one picture.
@@ -131,11 +172,12 @@ class NetworkFilter:
         """
         if picture.format != self.source:
             raise ValueError(f"the filter is for {self.source}, got {picture.format}")
-        made = (
-            self._process_whole(picture, strength)
-            if self.plan.count == 1
-            else self._process_patches(picture, strength)
-        )
+        if self.bands:
+            made = self._process_bands(picture, strength)
+        elif self.plan.count == 1:
+            made = self._process_whole(picture, strength)
+        else:
+            made = self._process_patches(picture, strength)
         planes = tuple(
             made[component] if component in made else self._plain_plane(picture, component)
             for component in range(self.target.chroma_format.planes)
@@ -146,31 +188,70 @@ class NetworkFilter:
     def _process_whole(self, picture: Picture, strength: float) -> dict[int, Plane]:
         plan = self.plan
         size = plan.input_height, plan.input_width
-        if tensor_is_plane(picture, self._in, self._buffer.dtype, size):
+        if tensor_is_plane(picture, self._in, self._port.dtype, size):
             batch = picture.planes[0].reshape((1, *self._item_shape()))
-        else:
+            return whole_planes(self._run(batch)[0], self._out, self.target)
+        with self._borrowed_buffer() as buffer:
             origin = -plan.overlap, -plan.overlap
-            fill_input(self._buffer[0], picture, self._in, origin, self._rules, strength)
-            batch = self._buffer[:1]
-        return whole_planes(self._run(batch)[0], self._out, self.target)
+            fill_input(buffer[0], picture, self._in, origin, self._rules, strength)
+            return whole_planes(self._run(buffer[:1])[0], self._out, self.target)
 
-    def _process_patches(self, picture: Picture, strength: float) -> dict[int, Plane]:
-        planes: list[Plane | None] = [
+    def _process_bands(self, picture: Picture, strength: float) -> dict[int, Plane]:
+        planes = self._empty_planes()
+        overlap = self.plan.overlap
+        with self._borrowed_buffer() as buffer:
+            # The buffer is as high as the highest band; lower ones use the rows at its top.
+            flat = buffer.reshape(-1)
+            for band in self.bands:
+                rows = band.last - band.first + 2 * overlap
+                shape = self._item_shape(rows)
+                item = flat[: math.prod(shape)].reshape(shape)
+                origin = -overlap, band.first - overlap
+                fill_input(item, picture, self._in, origin, self._rules, strength)
+                result = self._run(item[np.newaxis])[0]
+                down = self._scale[1]
+                inside = slice(
+                    int((band.top - band.first) * down), int((band.bottom - band.first) * down)
+                )
+                at = (inside,) if self._out.component_last else (slice(None), inside)
+                corner = 0, int(band.top * down)
+                store_output(result[at], self._out, corner, self.target, planes)
+        return {component: plane for component, plane in enumerate(planes) if plane is not None}
+
+    def _empty_planes(self) -> list[Plane | None]:
+        """Planes to be filled, for the components that the network makes."""
+        return [
             np.empty(self.target.plane_shape(component), self.target.dtype)
-            if component in self._made
+            if component in self.made
             else None
             for component in range(self.target.chroma_format.planes)
         ]
-        for origins in _batches(self.plan):
-            for item, (x, y) in zip(self._buffer, origins, strict=False):
-                origin = x - self.plan.overlap, y - self.plan.overlap
-                fill_input(item, picture, self._in, origin, self._rules, strength)
-            results = self._run(self._buffer[: len(origins)])
-            for item, (x, y) in zip(results, origins, strict=True):
-                # Whole numbers, because patches scale to whole samples and x counts patches.
-                corner = int(x * self._scale[0]), int(y * self._scale[1])
-                store_output(item, self._out, corner, self.target, planes)
+
+    def _process_patches(self, picture: Picture, strength: float) -> dict[int, Plane]:
+        planes = self._empty_planes()
+        with self._borrowed_buffer() as buffer:
+            for origins in _batches(self.plan):
+                for item, (x, y) in zip(buffer, origins, strict=False):
+                    origin = x - self.plan.overlap, y - self.plan.overlap
+                    fill_input(item, picture, self._in, origin, self._rules, strength)
+                results = self._run(buffer[: len(origins)])
+                for item, (x, y) in zip(results, origins, strict=True):
+                    # Whole numbers, because patches scale to whole samples and x counts patches.
+                    corner = int(x * self._scale[0]), int(y * self._scale[1])
+                    store_output(item, self._out, corner, self.target, planes)
         return {component: plane for component, plane in enumerate(planes) if plane is not None}
+
+    @contextmanager
+    def _borrowed_buffer(self) -> Iterator[Array]:
+        """An input tensor of one's own; there will be as many as threads that filter at once."""
+        try:
+            buffer = self._spare.pop()
+        except IndexError:
+            buffer = self._input_buffer()
+        try:
+            yield buffer
+        finally:
+            self._spare.append(buffer)
 
     def _plain_plane(self, picture: Picture, component: int) -> Plane:
         """A colour component that the network leaves to the player."""
@@ -204,14 +285,16 @@ class NetworkFilter:
     def _takes_batches(self) -> bool:
         return len(self._port.shape) == _RANK_WITH_PICTURES - 1 and self._port.shape[0] is None
 
-    def _item_shape(self) -> tuple[int, int, int]:
-        height, width = self.plan.input_height, self.plan.input_width
+    def _item_shape(self, rows: int = 0) -> tuple[int, int, int]:
+        height, width = rows or self.plan.input_height, self.plan.input_width
         if self._in.component_last:
             return height, width, self._in.channels
         return self._in.channels, height, width
 
     def _input_buffer(self) -> Array:
-        shape = (self.plan.batch, *self._item_shape())
+        highest = max((band.last - band.first for band in self.bands), default=0)
+        rows = highest + 2 * self.plan.overlap if self.bands else 0
+        shape = (self.plan.batch, *self._item_shape(rows))
         declared = self._port.shape
         if len(declared) == _RANK_WITH_PICTURES:
             fits = declared[1] in (None, 1)
@@ -229,12 +312,15 @@ class NetworkFilter:
         H.274 has no overlap in the output.  Networks that pad inside give one nevertheless; their
         output is accepted and its border cut off.
         """
-        output = self._run(self._buffer)
+        with self._borrowed_buffer() as buffer:
+            output = self._run(buffer)
+            self._run(buffer)  # a runtime learns from the first run and settles in the second
+            rows = buffer.shape[1 if self._in.component_last else 2] - 2 * self.plan.overlap
         ranks = output.ndim, len(self._session.outputs)
         shape = output.shape[1:]
         if self._out.component_last:
             shape = shape[-1:] + shape[:-1]
-        width, height = self._patch
+        width, height = self._patch[0], int(rows * self._scale[1])
         around = self.plan.overlap * self._scale[0], self.plan.overlap * self._scale[1]
         padded = (height + 2 * around[1], width + 2 * around[0])
         if ranks == (_RANK_WITH_PICTURES - 1, 1) and shape[0] == self._out.channels:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
+from dataclasses import dataclass
+from threading import Condition
 from typing import Generic, TypeVar, final
 
 from nnrvideo.errors import InferenceError, NnrVideoError
@@ -24,6 +26,7 @@ from nnrvideo.picture import PictureFormat
 from nnrvideo.player import characteristics
 from nnrvideo.player.filter import NetworkFilter
 from nnrvideo.player.networks import Resolver, decode_network, load_network
+from nnrvideo.player.precision import Precision, PrecisionPolicy
 from nnrvideo.runtime.base import InferenceBackend
 from nnrvideo.runtime.resample import Upscaler
 from nnrvideo.sei import Nnpfc
@@ -32,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_FILTERS = 8  # sessions kept; each holds its weights and an arena
 _MAX_NETWORKS = 8  # decoded networks kept
+_OVERHEAD = 40 << 20  # bytes that a session and its libraries hold beside their work (measured)
 _MAX_WAITING = 16  # filters that may wait for the builder; more than any sane stream sends
 
 _K = TypeVar("_K")
@@ -42,15 +46,43 @@ Content = tuple[Nnpfc, Nnpfc | None]
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class MemoryShare:
+    """What of a bound on memory is left for one run of a network.
+
+    Args:
+        bound: Bytes for everything that a player adds by enhancing.
+        runs: Networks that run at the same time.
+        pictures: Decoded pictures and results that wait meanwhile.
+    """
+
+    bound: int
+    runs: int = 1
+    pictures: int = 0
+
+    def of_one_run(self, source: PictureFormat, target: PictureFormat) -> int:
+        """Bytes for one run, at least a fifth of its even share."""
+        waiting = self.pictures * (_picture_bytes(source) + _picture_bytes(target))
+        left = self.bound - waiting - _OVERHEAD
+        return max(left, self.bound // 5) // self.runs
+
+
+def _picture_bytes(form: PictureFormat) -> int:
+    sizes = (math.prod(form.plane_shape(c)) for c in range(form.chroma_format.planes))
+    return sum(sizes) * form.dtype.itemsize
+
+
+@final
 class FilterLibrary:
     """Builds and keeps filters.
 
     Args:
         backend: Runs the networks.
         limits: Bounds on every network.
-        max_memory_bytes: Bound on what one run may hold.
+        memory: Shares the bound on memory out.
         upscaler: For colour components that a network does not make.
         resolver: Finds networks that are named by URI; None refuses them all.
+        precision: The numbers that networks compute in.
         on_built: Called from the builder's thread with the content, the filter or the error, and
             the seconds that it took; once for each content and picture format.
     """
@@ -60,23 +92,25 @@ class FilterLibrary:
         backend: InferenceBackend,
         *,
         limits: Limits,
-        max_memory_bytes: int,
+        memory: MemoryShare,
         upscaler: Upscaler,
         resolver: Resolver | None,
+        precision: Precision,
         on_built: Callable[[Content, NetworkFilter | NnrVideoError, float], None],
     ) -> None:
         self._backend = backend
         self._limits = limits
-        self._max_memory_bytes = max_memory_bytes
+        self._memory = memory
         self._upscaler = upscaler
         self._resolver = resolver
+        self._precision = PrecisionPolicy(precision, backend)
         self._on_built = on_built
-        self._filters: _Recent[tuple[Content, PictureFormat], Future[NetworkFilter]] = _Recent(
+        self._filters: Recent[tuple[Content, PictureFormat], Future[NetworkFilter]] = Recent(
             _MAX_FILTERS
         )
-        self._networks: _Recent[Content, Network] = _Recent(_MAX_NETWORKS)
+        self._networks: Recent[Content, Network] = Recent(_MAX_NETWORKS)
         self._waiting = 0
-        self._lock = Lock()
+        self._lock = Condition()
         # One builder: networks become ready in the order of the stream, and playing goes on.
         self._builder = ThreadPoolExecutor(1, thread_name_prefix="nnrvideo-builder")
 
@@ -106,6 +140,11 @@ class FilterLibrary:
             self._filters.put(key, future)
             return future
 
+    def wait(self, timeout: float | None) -> bool:
+        """Waits until nothing is being built; returns whether that is so."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._waiting, timeout)
+
     def close(self) -> None:
         """Stops the builder; what it is doing is finished, what waits is dropped."""
         self._builder.shutdown(wait=True, cancel_futures=True)
@@ -131,6 +170,7 @@ class FilterLibrary:
     ) -> None:
         with self._lock:
             self._waiting -= 1
+            self._lock.notify_all()
         self._on_built(content, result, time.perf_counter() - started)
 
     def _make(self, content: Content, source: PictureFormat) -> NetworkFilter:
@@ -138,18 +178,25 @@ class FilterLibrary:
         properties = properties_of(content)
         # The cheap refusals come before the payload is decoded.
         characteristics.require_supported(properties)
-        characteristics.output_format(properties, source, self._limits)
+        target = characteristics.output_format(properties, source, self._limits)
         network = self._networks.get(content)
         if network is None:
             network = decode_network(base, update, limits=self._limits, resolver=self._resolver)
             self._networks.put(content, network)
-        loaded = load_network(network, properties, source, self._backend, limits=self._limits)
+        loaded = load_network(
+            network,
+            properties,
+            source,
+            self._backend,
+            limits=self._limits,
+            precision=self._precision,
+        )
         return NetworkFilter(
             loaded,
             properties,
             source,
             limits=self._limits,
-            max_memory_bytes=self._max_memory_bytes,
+            max_memory_bytes=self._memory.of_one_run(source, target),
             upscaler=self._upscaler,
         )
 
@@ -170,7 +217,8 @@ def fingerprint(content: Content) -> str:
     return digest.hexdigest()[:16]
 
 
-class _Recent(Generic[_K, _V]):
+@final
+class Recent(Generic[_K, _V]):
     """A dictionary of bounded size that forgets what was not used for longest."""
 
     def __init__(self, capacity: int) -> None:
@@ -178,12 +226,14 @@ class _Recent(Generic[_K, _V]):
         self._entries: OrderedDict[_K, _V] = OrderedDict()
 
     def get(self, key: _K) -> _V | None:
+        """What was put under a key, or None; it counts as used."""
         value = self._entries.get(key)
         if value is not None:
             self._entries.move_to_end(key)
         return value
 
     def put(self, key: _K, value: _V) -> None:
+        """Keeps a value, and forgets another if there are too many."""
         self._entries[key] = value
         while len(self._entries) > self._capacity:
             self._entries.popitem(last=False)

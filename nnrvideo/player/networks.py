@@ -7,15 +7,28 @@ what has passed them all reaches an inference session.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from nnrvideo.errors import ModelError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
-from nnrvideo.model import Network, check, check_against_nnpfc, measure, prepare, receive
+from nnrvideo.model import (
+    RANGES_TENSOR,
+    Network,
+    check,
+    check_against_nnpfc,
+    measure,
+    prepare,
+    reach_of,
+    receive,
+    without_ranges,
+)
 from nnrvideo.picture import PictureFormat
 from nnrvideo.player import characteristics
 from nnrvideo.player.filter import LoadedNetwork
+from nnrvideo.player.precision import Precision, PrecisionPolicy
 from nnrvideo.runtime.base import InferenceBackend
 from nnrvideo.runtime.layout import FORMAT_INTEGER
 from nnrvideo.sei import MODE_PAYLOAD, MODE_URI, Nnpfc
@@ -57,13 +70,26 @@ def decode_network(
     data = _bitstream(base, resolver)
     limits.require("max_bitstream_bytes", len(data), "bytes of the network")
     received = receive(data, limits=limits)
+    before = received.network
     if update is not None:
         data = _bitstream(update, resolver)
         limits.require("max_bitstream_bytes", len(data), "bytes of the update")
         received = receive(data, received, limits=limits)
     if received.network is None:
         raise ModelError("the NNC bitstream carries no topology; give the graph separately")
-    return received.network
+    return _with_valid_ranges(received.network, before)
+
+
+def _with_valid_ranges(network: Network, before: Network | None) -> Network:
+    """Drops ranges that were measured on other weights: an update of the weights brings its own."""
+    if before is None or before is network or RANGES_TENSOR not in network.tensors:
+        return network
+    same = {
+        name: np.array_equal(value, before.tensors.get(name, np.empty(0)))
+        for name, value in network.tensors.items()
+    }
+    stale = same.pop(RANGES_TENSOR) and not all(same.values())
+    return without_ranges(network) if stale else network
 
 
 def load_network(
@@ -73,6 +99,8 @@ def load_network(
     backend: InferenceBackend,
     *,
     limits: Limits,
+    precision: PrecisionPolicy | None = None,
+    observe: Sequence[str] = (),
 ) -> LoadedNetwork:
     """Checks a network and makes a session of it.
 
@@ -82,6 +110,8 @@ def load_network(
         source: Format of the pictures to filter.
         backend: Runs the network.
         limits: Bounds on the network.
+        precision: Chooses the numbers to compute in; real ones if absent.
+        observe: Values inside that become further outputs, for measuring.
 
     Raises:
         ModelError: Lists everything that is wrong with the network.
@@ -93,11 +123,15 @@ def load_network(
     check(network, limits=limits)
     contract = check_against_nnpfc(network, properties, source, limits=limits)
     target = characteristics.output_format(properties, source, limits)
+    precision = precision or PrecisionPolicy(Precision.FP32, backend)
+    chosen = precision.choose(network)
     prepared = prepare(
         network,
         contract,
         input_bit_depth=source.bit_depth,
         output_bit_depth=target.bit_depth,
+        ranges=chosen.ranges,
+        observe=observe,
     )
     layout = characteristics.input_tensor(properties)
     if prepared.input_dtype.kind != "f":
@@ -118,7 +152,8 @@ def load_network(
     positions = (width + 2 * contract.overlap) * (height + 2 * contract.overlap)
     peak = measure(network, contract=contract, limits=limits).peak_bytes
     session = backend.load(prepared.model, prepared.arrays)
-    return LoadedNetwork(session, layout, output, -(-_ARENA_FACTOR * peak // positions))
+    per_position = -(-_ARENA_FACTOR * peak // positions)
+    return LoadedNetwork(session, layout, output, per_position, chosen, reach_of(network))
 
 
 def _bitstream(message: Nnpfc, resolver: Resolver | None) -> bytes:

@@ -8,10 +8,12 @@ handed in; there is no clock in here.
 
 from __future__ import annotations
 
+from collections import deque
 from fractions import Fraction
 from typing import final
 
-_LATE_IN_A_ROW = 6  # one slow picture is the scheduler's fault, six are the network's
+_WATCHED = 16  # pictures that are looked back on
+_LATE = 6  # of them: one slow picture is the scheduler's fault, six are the network's
 _PAUSES = (Fraction(4), Fraction(16))  # seconds of video; the third time it is for good
 _FORGIVEN_AFTER = 600  # pictures in time after which earlier pauses are forgotten
 
@@ -31,7 +33,7 @@ class Pace:
         if deadline <= 0:
             raise ValueError(f"deadline must be positive, got {deadline}")
         self._deadline = deadline
-        self._late = 0
+        self._recent: deque[bool] = deque(maxlen=_WATCHED)  # whether late
         self._in_time = 0
         self._pauses = 0
         self._resume_at: Fraction | None = None
@@ -53,36 +55,36 @@ class Pace:
             self._resume_at = None
         return not self.paused
 
-    def ran(self, pts: Fraction | int, seconds: float, duration: Fraction | float) -> bool:
-        """Notes how long a picture took.
+    def budget(self, duration: Fraction | float) -> float:
+        """Seconds that a network may take for a picture of that duration."""
+        return self._deadline * float(duration)
 
-        Args:
-            pts: Its presentation time in seconds.
-            seconds: Wall time that the network took.
-            duration: Time until the next picture in seconds.
+    def note(self, *, late: bool) -> bool:
+        """Notes whether a picture was late; returns whether that is once too often.
 
-        Returns:
-            Whether this starts a pause.
+        Being too slow is then answered by :meth:`rest`, or by a lighter network.
         """
-        if seconds <= self._deadline * float(duration):
-            self._late = 0
+        self._recent.append(late)
+        if not late:
             self._in_time += 1
             if self._in_time >= _FORGIVEN_AFTER:
                 self._pauses = 0
             return False
         self._in_time = 0
-        self._late += 1
-        if self._late < _LATE_IN_A_ROW:
+        if sum(self._recent) < _LATE:
             return False
-        self._late = 0
+        self._recent.clear()
+        return True
+
+    def rest(self, pts: Fraction | int) -> None:
+        """Begins a pause at ``pts`` (seconds); the third is for good."""
         if self._pauses < len(_PAUSES):
             self._resume_at = Fraction(pts) + _PAUSES[self._pauses]
             self._pauses += 1
         else:
             self._off = True
-        return True
 
     def restart(self) -> None:
         """After a seek: times have jumped, so a running pause has no end; history is kept."""
-        self._late = 0
+        self._recent.clear()
         self._resume_at = None

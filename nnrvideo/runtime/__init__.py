@@ -2,7 +2,7 @@
 """Running networks on pictures: backends, tensor layouts, patches, plain resampling."""
 
 from nnrvideo.runtime.base import Capabilities, InferenceBackend, Session, TensorInfo
-from nnrvideo.runtime.drawing import side_by_side
+from nnrvideo.runtime.drawing import caption, side_by_side
 from nnrvideo.runtime.layout import TensorFormat
 from nnrvideo.runtime.onnxruntime import OnnxRuntimeBackend
 from nnrvideo.runtime.resample import Upscaler, resize_picture, resize_plane
@@ -18,6 +18,7 @@ __all__ = [
     "TensorInfo",
     "TilePlan",
     "Upscaler",
+    "caption",
     "plan_tiles",
     "resize_picture",
     "resize_plane",

@@ -53,7 +53,7 @@ class Capabilities:
 
 
 class Session(Protocol):
-    """A loaded network, ready to run; safe to call from one thread at a time."""
+    """A loaded network, ready to run; by several threads at once if its enhancer has several."""
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:

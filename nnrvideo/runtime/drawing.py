@@ -47,5 +47,27 @@ def side_by_side(pictures: Sequence[tuple[str, Rgb]], zoom: int = 1) -> Rgb:
     return np.concatenate(columns, axis=1)
 
 
+def caption(luma: npt.NDArray[np.uint8], lines: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Writes lines of text into the top left corner of a luma plane.
+
+    Args:
+        luma: (rows, columns) uint8; stays as it is.
+        lines: Text; characters beyond ASCII may not be drawn.
+
+    Returns:
+        A copy with the text, bright on dark, at a size that suits the picture.
+    """
+    cv2 = _cv2()
+    drawn = np.ascontiguousarray(luma).copy()
+    scale = max(0.4, luma.shape[0] / 1000)
+    step = round(34 * scale)
+    font, thick = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(scale * 1.5))
+    for index, line in enumerate(lines):
+        place = (step // 2, step * (index + 1))
+        cv2.putText(drawn, line, place, font, scale, 16, thick + 2, cv2.LINE_AA)
+        cv2.putText(drawn, line, place, font, scale, 235, thick, cv2.LINE_AA)
+    return drawn
+
+
 def _cv2() -> Any:
     return importlib.import_module("cv2")

@@ -116,6 +116,61 @@ class TilePlan:
                 yield column * self.patch_width, row * self.patch_height
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Rows of a picture that are filtered together with true rows around them.
+
+    Args:
+        top: First row of the result, in grid positions.
+        bottom: Row behind the last of the result.
+        first: First row that the network is given, without overlap.
+        last: Row behind the last that it is given.
+    """
+
+    top: int
+    bottom: int
+    first: int
+    last: int
+
+
+def plan_bands(
+    plan: TilePlan, rules: PatchRules, reach: int, *, bytes_per_position: int, max_bytes: int
+) -> tuple[Band, ...]:
+    """Bands for a network that pads inside, so that it pads at the picture's edges only.
+
+    Args:
+        plan: One patch for the whole picture, which is to be cut.
+        rules: Of the filter, whose patch size must be free.
+        reach: Rows that the network looks beyond its place.
+        bytes_per_position: Memory for one input position.
+        max_bytes: Bound on one run.
+
+    Returns:
+        As few bands as keep the bound.
+
+    Raises:
+        LimitExceededError: Not even the smallest band keeps the bound.
+    """
+    # Cuts lie where the network's own grid has whole positions.
+    step = rules.height
+    halo = -(-reach // step) * step
+    row = plan.input_width * bytes_per_position
+    rows = (max_bytes // row - 2 * halo - 2 * rules.overlap) // step * step
+    if rows < step:
+        raise LimitExceededError(
+            f"a band of {step} rows with {halo + rules.overlap} rows around",
+            limit="max_memory_bytes",
+            value=(step + 2 * halo + 2 * rules.overlap) * row,
+            allowed=max_bytes,
+        )
+    height = plan.patch_height
+    return tuple(
+        Band(top, min(top + rows, height), max(0, top - halo), min(top + rows + halo, height))
+        for top in range(0, height, rows)
+    )
+
+
 def plan_tiles(
     rules: PatchRules,
     grid_width: int,

@@ -21,6 +21,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from nnrvideo.model import RANGES_TENSOR
 from nnrvideo.model.blocknet import IN_BLOCK, OUT_BLOCKS, out_block_of, skip_taps
 from nnrvideo.training._torch import functional, nn, torch
 
@@ -94,11 +95,12 @@ class BlockNet(nn.Module):
         """The network that exports given tensors; inverse of :meth:`weights`.
 
         Args:
-            tensors: As exported, by name.
+            tensors: As exported, by name; ranges of activations among them are passed over.
 
         Raises:
             ValueError: They are not those of a ``BlockNet``.
         """
+        tensors = {name: value for name, value in tensors.items() if name != RANGES_TENSOR}
         names = [name for name in tensors if name.startswith("body.") and name.endswith(".weight")]
         try:
             channels = tensors["stem.weight"].shape[0]

@@ -1,56 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much of the network's own speed is left in a whole player.
 
-    python tests/bench/bench_player.py [clip] [--threads N] [--rounds N]
+    python tests/bench/bench_player.py [clip] [--size 360|540] [--channels N] [--precision fp32]
+                                       [--encode] [--threads N] [--rounds N] [--json FILE]
 
-Two things are timed in turn, in one process, on the same pictures with the same session settings:
+Timed in turn, in one process, on the same pictures with the same weights:
 
-* bare: ``session.run`` of the network on input tensors that lie ready, nothing else;
-* pipeline: decode the H.264 file, send messages and pictures through the Enhancer, receive.
+* bare: ``session.run`` on input tensors that lie ready, nothing else: one session with all
+  threads, and as many sessions of one thread at the same time; the better of the two counts;
+* player: the file in, decoded, messages read, enhanced, and pictures thrown away;
+* encode: the same, and coded by x264 ultrafast into a file.
 
-The figure is the ratio of the two medians, in pictures per second; the ratio of CPU times beside
-it hardly depends on what else the machine does.  Without a clip, a 360p one is made from the
-sample (or from moving noise).  Prints a table, asserts nothing.
+Figures are medians over rounds and the median of the ratios of neighbours, in pictures per second;
+the share of the CPU time hardly depends on what else the machine does.  Without a clip, one is
+made from the sample.  Prints a table, asserts nothing.
 """
 
 import argparse
+import json
 import os
+import resource
 import statistics
 import tempfile
+import threading
 import time
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from nnrvideo.container import SideData, VideoWriter, open_media
+from nnrvideo.authoring import embed
+from nnrvideo.container import VideoWriter, open_media, open_writer
+from nnrvideo.data import base_network
 from nnrvideo.limits import Limits
 from nnrvideo.model import infer_contract, load_onnx, measure, pack, to_nnpfc, unpack
-from nnrvideo.picture import Picture, PictureFormat
-from nnrvideo.player import Enhanced, Enhancer, Status
+from nnrvideo.picture import PictureFormat
+from nnrvideo.player import Precision, enhanced_pictures
 from nnrvideo.player.filter import NetworkFilter
 from nnrvideo.player.networks import load_network
+from nnrvideo.player.precision import PrecisionPolicy
 from nnrvideo.runtime import OnnxRuntimeBackend, resize_picture
 from nnrvideo.runtime.layout import fill_input
 from nnrvideo.runtime.onnxruntime import default_threads
-from nnrvideo.sei import Nnpfa, message_of, pack_records
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZE = 640, 360
-FRAMES = 168
+SIZES = {360: (640, 360), 540: (960, 540)}
+FRAMES = 96
 
 
-def network_payload():
-    """The shipped network, else a random one of the size of a good one."""
-    try:
-        from nnrvideo.data import base_network
-
-        return "shipped sr2x_luma", base_network()
-    except (ImportError, OSError):
-        return "random, 32 channels, 4 convolutions", pack(load_onnx(random_network()))
-
-
-def random_network(channels=32, layers=4):
+def random_network(channels, layers=4):
     """Unshuffle, plain convolutions, shuffle: what onnxruntime runs at the peak of the machine."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -79,19 +77,10 @@ def random_network(channels=32, layers=4):
     return model.SerializeToString()
 
 
-def make_clip(path):
-    """H.264 at 640x360 from the sample clip, back and forth until it is long enough."""
-    sample = next(iter(sorted((ROOT / "samples").glob("*.mp4"))), None)
-    target = PictureFormat(*SIZE)
-    if sample is not None:
-        with open_media(sample) as media:
-            pictures = [resize_picture(item.picture, target) for item in media.pictures()]
-    else:
-        texture = np.random.default_rng(1).integers(0, 256, (SIZE[1], 2 * SIZE[0]), np.uint8)
-        chroma = np.full((SIZE[1] // 2, SIZE[0] // 2), 128, np.uint8)
-        pictures = [
-            Picture((texture[:, i : i + SIZE[0]].copy(), chroma, chroma)) for i in range(84)
-        ]
+def make_clip(path, size):
+    """H.264 from the sample clip, back and forth until it is long enough."""
+    with open_media(ROOT / "samples" / "bbb_sample.mp4") as media:
+        pictures = [resize_picture(item.picture, PictureFormat(*size)) for item in media.pictures()]
     pictures = (pictures + pictures[::-1]) * (1 + FRAMES // (2 * len(pictures)))
     options = {"crf": "28", "preset": "medium"}
     with VideoWriter(path, codec="libx264", options=options) as writer:
@@ -99,35 +88,89 @@ def make_clip(path):
             writer.write(picture, Fraction(index, 24))
 
 
-def bare(network, batches):
-    for batch in batches:
-        network._run(batch)  # noqa: SLF001 - session.run, and nothing but a view of its result
-    return len(batches)
+class Bare:
+    """The network and nothing else."""
+
+    def __init__(self, payload, pictures, precision, threads):
+        limits = Limits.offline()
+        network = unpack(payload, limits=limits).require_network()
+        nnpfc = to_nnpfc(infer_contract(network), measure(network), nnpfc_id=7, payload=payload)
+        source = pictures[0].format
+        self.threads = threads
+        self.filters = []
+        for count in (threads, 1):
+            backend = OnnxRuntimeBackend(threads=count)
+            policy = PrecisionPolicy(Precision(precision), backend)
+            loaded = load_network(network, nnpfc, source, backend, limits=limits, precision=policy)
+            self.filters.append(
+                NetworkFilter(loaded, nnpfc, source, limits=limits, max_memory_bytes=1 << 30)
+            )
+        self.precision = loaded.precision.name
+        one = self.filters[0]
+        plan = one.plan
+        assert plan.count == 1, "the comparison is meant for pictures that fit in one patch"
+        self.target = one.target
+        self.batches = []
+        for picture in pictures:
+            with one._borrowed_buffer() as buffer:
+                batch = np.empty_like(buffer)
+            corner = -plan.overlap, -plan.overlap
+            fill_input(batch[0], picture, loaded.input, corner, one._rules)
+            self.batches.append(batch)
+
+    def together(self):
+        for batch in self.batches:
+            self.filters[0]._run(batch)  # session.run, and a view of its result
+        return len(self.batches)
+
+    def side_by_side(self):
+        rest = iter(self.batches)
+        lock = threading.Lock()
+
+        def work():
+            while True:
+                with lock:
+                    batch = next(rest, None)
+                if batch is None:
+                    return
+                self.filters[1]._run(batch)
+
+        workers = [threading.Thread(target=work) for _ in range(self.threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return len(self.batches)
 
 
-def pipeline(clip, enhancer, start, decoder_threads):
-    """A player's loop; returns pictures received."""
+def play(clip, options, sink=None):
     count = 0
-    enhancer.flush()
-    enhancer.send_side_data(Fraction(0), start, clvs_start=True)
     with open_media(clip) as media:
-        for item in media.events(threads=decoder_threads):
-            if isinstance(item, SideData):
-                continue
-            while enhancer.send_frame(item.picture, item.pts) is Status.AGAIN:
-                count += received(enhancer, None)
-        enhancer.drain()
-        while received(enhancer, 0):
+        for item in enhanced_pictures(
+            media,
+            threads=options.threads,
+            precision=options.precision,
+            limits=Limits.offline(),
+            max_memory_mib=1024,
+        ):
+            assert item.enhanced, item.reason
+            if sink is not None:
+                sink.write(item.picture, item.pts)
             count += 1
     return count
 
 
-def received(enhancer, timeout):
-    result = enhancer.receive(timeout)
-    if not isinstance(result, Enhanced):
-        return 0
-    assert result.info.enhanced, result.info.reason
-    return 1
+def play_and_encode(clip, options, folder):
+    with open_media(clip) as media:
+        writer = open_writer(
+            folder / "out.mp4",
+            like=media.video,
+            codec="libx264",
+            options={"preset": "ultrafast", "crf": "23"},
+            overwrite=True,
+        )
+    with writer as sink:
+        return play(clip, options, sink)
 
 
 def timed(function, *arguments):
@@ -140,77 +183,72 @@ def timed(function, *arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clip", nargs="?", type=Path)
+    parser.add_argument("--size", type=int, choices=SIZES, default=360)
+    parser.add_argument("--channels", type=int, help="a random network of that width")
+    parser.add_argument("--precision", choices=("auto", "fp32", "int8"), default="fp32")
+    parser.add_argument("--encode", action="store_true")
     parser.add_argument("--threads", type=int, default=default_threads())
-    parser.add_argument("--decoder-threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    name, payload = network_payload()
+    name = "shipped sr2x_luma"
+    payload = base_network()
+    if options.channels:
+        name = f"random, {options.channels} channels, 4 convolutions"
+        payload = pack(load_onnx(random_network(options.channels)))
     with tempfile.TemporaryDirectory() as folder:
         clip = options.clip
         if clip is None:
             clip = Path(folder) / "clip.mp4"
-            make_clip(clip)
-        run(clip, name, payload, options)
+            make_clip(clip, SIZES[options.size])
+        coded = Path(folder) / "coded.mp4"
+        embed(clip, coded, payload)
+        run(coded, name, payload, options, Path(folder))
 
 
-def run(clip, name, payload, options):
-    limits = Limits.offline()
-    network = unpack(payload, limits=limits).require_network()
-    contract = infer_contract(network)
-    nnpfc = to_nnpfc(contract, measure(network), nnpfc_id=7, payload=payload)
-    start = pack_records([message_of(nnpfc), message_of(Nnpfa.activate(7))])
+def run(clip, name, payload, options, folder):
     with open_media(clip) as media:
-        source = media.video.format
         pictures = [item.picture for item in media.pictures()]
-    backend = OnnxRuntimeBackend(threads=options.threads)
-    loaded = load_network(network, nnpfc, source, backend, limits=limits)
-    network_filter = NetworkFilter(loaded, nnpfc, source, limits=limits, max_memory_bytes=256 << 20)
-    plan = network_filter.plan
-    assert plan.count == 1, "the comparison is meant for pictures that fit in one patch"
-    batches = []
-    for picture in pictures:
-        batch = np.empty_like(network_filter._buffer)  # noqa: SLF001
-        fill_input(
-            batch[0], picture, loaded.input, (-plan.overlap, -plan.overlap), network_filter._rules
-        )
-        batches.append(batch)
-    print(
-        f"network   {name}: {network.tensors.parameters} parameters, {len(payload)} bytes, "
-        f"{measure(network).macs_per_sample / 1000:.2f} kMAC per output sample"
-    )
+    bare = Bare(payload, pictures, options.precision, options.threads)
+    source, target = pictures[0].format, bare.target
+    print(f"network   {name}, {bare.precision}")
     print(
         f"pictures  {len(pictures)} of {source.width}x{source.height} -> "
-        f"{network_filter.target.width}x{network_filter.target.height}, one patch of "
-        f"{plan.input_width}x{plan.input_height}"
+        f"{target.width}x{target.height}; {options.threads} threads, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f}"
     )
-    print(
-        f"threads   network {options.threads}, decoder {options.decoder_threads}, "
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    )
-    results = {"bare": [], "pipeline": []}
-    with Enhancer(threads=options.threads, limits=limits) as enhancer:
-        timed(bare, network_filter, batches[:20])
-        timed(pipeline, clip, enhancer, start, options.decoder_threads)
-        for _ in range(options.rounds):
-            results["bare"].append(timed(bare, network_filter, batches))
-            results["pipeline"].append(
-                timed(pipeline, clip, enhancer, start, options.decoder_threads)
-            )
-    medians = {}
+    runs = {
+        "bare, one session": (bare.together,),
+        "bare, side by side": (bare.side_by_side,),
+        "player": (play, clip, options),
+    }
+    if options.encode:
+        runs["player and x264"] = (play_and_encode, clip, options, folder)
+    results = {label: [] for label in runs}
+    for round_ in range(options.rounds + 1):
+        for label, call in runs.items():
+            figures = timed(*call)
+            if round_:  # the first one warms up
+                results[label].append(figures)
+    bares = [max(a[0], b[0]) for a, b in zip(*list(results.values())[:2], strict=True)]
+    table = {}
     for label, rounds in results.items():
-        fps = [one[0] for one in rounds]
-        cpu = [one[1] for one in rounds]
-        medians[label] = statistics.median(fps), statistics.median(cpu)
+        ratio = statistics.median(one[0] / best for one, best in zip(rounds, bares, strict=True))
+        table[label] = {
+            "fps": statistics.median(one[0] for one in rounds),
+            "cpu_ms": statistics.median(one[1] for one in rounds),
+            "of_bare": ratio,
+        }
         print(
-            f"{label:9} {medians[label][0]:7.1f} pictures/s (min {min(fps):.1f}, "
-            f"max {max(fps):.1f}), {medians[label][1]:6.2f} ms CPU each"
+            f"{label:19} {table[label]['fps']:6.1f} pictures/s, "
+            f"{table[label]['cpu_ms']:6.2f} ms CPU each, {ratio:.3f} of the better bare"
         )
-    pairs = [p[0] / b[0] for b, p in zip(results["bare"], results["pipeline"], strict=True)]
-    print(
-        f"ratio     {medians['pipeline'][0] / medians['bare'][0]:.3f} of the bare speed "
-        f"(median of pairs {statistics.median(pairs):.3f}); "
-        f"network's share of the CPU time {medians['bare'][1] / medians['pipeline'][1]:.3f}"
-    )
+    share = table["bare, side by side"]["cpu_ms"] / table["player"]["cpu_ms"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"share of the CPU time {share:.3f}; peak memory of this process {peak:.0f} MiB")
+    if options.json:
+        table["cpu_share"], table["peak_mib"] = share, peak
+        options.json.write_text(json.dumps(table, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args()
     base = model.receive(data.base_network())
-    before = {name: np.asarray(value) for name, value in base.tensors.items()}
+    before = {
+        name: np.asarray(value)
+        for name, value in base.tensors.items()
+        if name != model.RANGES_TENSOR
+    }
     print(
         f"{'clip':14} {'pull':>6} {'base dB':>8} {'adapted':>8} {'moved':>6} {'full B':>7} "
         f"{'dB':>7} {'update B':>8} {'dB':>7} {'ratio':>6} {'cpu s':>6}"

@@ -19,7 +19,7 @@ from nnrvideo.authoring import embed
 from nnrvideo.container import DecodedPicture, open_media, remux
 from nnrvideo.model import diff, infer_contract, load_onnx, pack, receive, to_nnpfc, unpack
 from nnrvideo.nnc import EncodeSettings, encode, split_layers
-from nnrvideo.player import enhanced_pictures
+from nnrvideo.player import Enhancer, Feeder, enhanced_pictures
 from nnrvideo.runtime import Upscaler, resize_picture
 from nnrvideo.sei import FilterState, Nnpfc, parse_records
 from nnrvideo.tensors import TensorSet
@@ -273,3 +273,34 @@ def test_joining_in_the_middle(make_clip, number_of, tmp_path, codec, suffix):
             assert not active.activation.nnpfa_target_base_flag
             seen.append((number_of(item.picture.planes[0]), active.update))
     assert seen == [(n, update(80) if n < 37 else update(120)) for n in range(34, FRAMES)]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_random_seeks_find_the_network_of_each_picture(make_clip, tmp_path, codec):
+    """A player that jumps about: every picture has its network, and nothing is built twice."""
+    film = clip(make_clip, tmp_path / "clip.mp4", codec)
+    embed(
+        film, tmp_path / "net.mp4", base(40),
+        updates={at(7): update(80), at(24): update(120), at(33): update(160)},
+    )  # fmt: skip
+    wanted = [40] * 7 + [80] * 17 + [120] * 9 + [160] * 7
+    random = np.random.default_rng(5)
+    with (
+        open_media(tmp_path / "net.mp4") as media,
+        Enhancer(threads=2, workers=2, source=media.video.format) as enhancer,
+    ):
+        first = min(unit.time for unit in media.access_units())
+        for _ in range(100):
+            start = int(random.integers(0, FRAMES))
+            length = int(random.integers(1, 6))
+            feeder = Feeder(media, enhancer, start=first + at(start))
+            shown = []
+            for decoded in feeder:
+                result = enhancer.receive(None)
+                assert result.pts == decoded.pts
+                shown.append(int(result.picture.planes[0][0, 0]))
+                if len(shown) == length:
+                    break
+            feeder.stop()
+            assert shown == wanted[start : start + length]
+        assert enhancer.stats().networks_built == 4

@@ -300,6 +300,65 @@ def test_enhance_to_a_pipe(coded):
     assert b"12 pictures" in result.stderr
 
 
+def test_enhance_as_nut_and_as_bare_planes(coded, tmp_path):
+    names = ("p.y4m", "p.nut", "p.raw")
+    y4m, nut, raw = (tmp_path / name for name in names)
+    for path, extra in ((y4m, []), (nut, []), (raw, ["-f", "raw"])):
+        assert main(["enhance", "-i", str(coded), str(path), "-q", *extra]) == 0
+    planes = b"".join(
+        part[: 1280 * 720 * 3 // 2] for part in y4m.read_bytes().split(b"FRAME\n")[1:]
+    )
+    assert raw.read_bytes() == planes
+    with open_media(nut) as media, open_media(coded) as source:
+        shown = list(media.pictures())
+        times = [item.pts for item in source.pictures()]
+    assert [item.pts for item in shown] == pytest.approx(times)
+    assert b"".join(p.tobytes() for item in shown for p in item.picture.planes) == planes
+
+
+@pytest.mark.parametrize("kind", ["nut", "raw"])
+def test_enhance_to_a_pipe_in_other_forms(coded, kind):
+    command = [sys.executable, "-P", "-m", "nnrvideo", "enhance", "-i", str(coded), "-f", kind, "-"]
+    result = subprocess.run(command, capture_output=True, check=True)
+    size = 12 * 1280 * 720 * 3 // 2
+    assert size <= len(result.stdout) < size + 10_000
+    assert b"12 pictures" in result.stderr
+
+
+def test_enhance_tells_and_obeys_the_precision(coded, tmp_path, capsys):
+    for precision in ("fp32", "auto"):
+        out = tmp_path / f"{precision}.y4m"
+        arguments = ["enhance", "-i", str(coded), str(out), "--precision", precision, "--json"]
+        assert main(arguments) == 0
+        said = json.loads(capsys.readouterr().out)["precision"]
+        assert said == "fp32" if precision == "fp32" else said in ("fp32", "int8")
+
+
+def test_calibrate_and_play_what_it_allows(network, tmp_path, capsys):
+    from nnrvideo.model import pack, ranges_of, unpack, without_ranges
+    from nnrvideo.player.precision import integer_obstacle
+    from nnrvideo.runtime import OnnxRuntimeBackend
+
+    if obstacle := integer_obstacle(OnnxRuntimeBackend(providers=["CPUExecutionProvider"])):
+        pytest.skip(obstacle)
+    bare = tmp_path / "bare.nnc"
+    bare.write_bytes(pack(without_ranges(unpack(base_network()).require_network())))
+    out = tmp_path / "out.nnc"
+    arguments = ["calibrate", str(bare), "-i", str(CLIP), "-o", str(out), "--pictures", "2"]
+    code = main([*arguments, "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert code == 0, facts
+    assert facts["integer"] == 3
+    assert facts["loss"] <= 0.05
+    assert any(ranges_of(unpack(out.read_bytes()).require_network()))
+    # Nothing is allowed that loses more than nothing.
+    strict = [*arguments, "--max-loss", "0", "-y", "--json"]
+    code = main(strict)
+    facts = json.loads(capsys.readouterr().out)
+    assert code == (0 if facts["loss"] <= 0 else 4)
+    assert "ranges yet" in fails(capsys, 1, "calibrate", out, "-i", CLIP, "-o", tmp_path / "x.nnc")
+
+
 def test_compare_finds_the_gain(coded, tmp_path, capsys):
     png = tmp_path / "crop.png"
     arguments = ["compare", "-r", str(CLIP), "-i", str(coded), "--png", str(png), "--no-ssim"]

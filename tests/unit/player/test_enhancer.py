@@ -415,7 +415,7 @@ def test_network_that_fails_while_running_is_reported_once(nets):
     from nnrvideo.runtime import OnnxRuntimeBackend
 
     class Failing:
-        """A backend whose sessions work once, for the warm-up, and never again."""
+        """A backend whose sessions work twice, for the warm-up, and never again."""
 
         def __init__(self):
             self._inner = OnnxRuntimeBackend(threads=1)
@@ -432,7 +432,7 @@ def test_network_that_fails_while_running_is_reported_once(nets):
 
                 def run(self, feeds):
                     runs.append(1)
-                    if len(runs) > 1:
+                    if len(runs) > 2:
                         raise InferenceError("out of memory", provider="test")
                     return session.run(feeds)
 

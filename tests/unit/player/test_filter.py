@@ -65,6 +65,103 @@ def test_bands_under_a_memory_bound_give_the_samples_of_the_whole(nets):
     assert same(whole.process(picture), bands.process(picture))
 
 
+def padding_network(nets, layers=3, **attributes):
+    """Convolutions that pad with zeros, so that the network sees where its input ends."""
+    rng = np.random.default_rng(3)
+    nodes, weights, last = [], {}, "input"
+    for layer in range(layers):
+        weights[f"w{layer}"] = rng.normal(0.1, 0.2, (1, 1, 3, 3)).astype(np.float32)
+        out = "output" if layer == layers - 1 else f"x{layer}"
+        nodes.append(
+            helper.make_node("Conv", [last, f"w{layer}"], [out], pads=[1] * 4, **attributes)
+        )
+        last = out
+    return load_onnx(nets.onnx_model(nodes, weights))
+
+
+def test_bands_of_a_network_that_pads_inside_have_no_seams(nets):
+    picture = nets.noise(160, 121)
+    nnpfc = nets.base(padding_network(nets))
+    whole = build(nnpfc, picture.format)
+    bands = build(nnpfc, picture.format, memory=60_000)
+    assert not whole.bands
+    assert len(bands.bands) > 3
+    assert same(whole.process(picture), bands.process(picture))
+
+
+def test_bands_of_a_network_that_pads_and_shuffles_have_no_seams(nets):
+    rng = np.random.default_rng(4)
+    weights = {
+        "w0": rng.normal(0, 0.2, (8, 4, 3, 3)).astype(np.float32),
+        "w1": rng.normal(0, 0.2, (16, 8, 3, 3)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("SpaceToDepth", ["input"], ["s"], blocksize=2),
+        helper.make_node("Conv", ["s", "w0"], ["c"], pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Conv", ["r", "w1"], ["m"], pads=[1] * 4),
+        helper.make_node("DepthToSpace", ["m"], ["output"], blocksize=4),
+    ]
+    picture = nets.noise(128, 96)
+    nnpfc = nets.base(load_onnx(nets.onnx_model(nodes, weights)))
+    whole = build(nnpfc, picture.format)
+    bands = build(nnpfc, picture.format, memory=350_000)
+    assert len(bands.bands) > 1
+    assert same(whole.process(picture), bands.process(picture))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_bands_of_a_network_that_interpolates_have_no_seams(nets, mode):
+    weights = {"w": np.full((1, 1, 3, 3), 0.1, np.float32), "s": np.float32([1, 1, 2, 2])}
+    nodes = [
+        helper.make_node("Resize", ["input", "", "s"], ["large"], mode=mode),
+        helper.make_node("Conv", ["large", "w"], ["output"], pads=[1] * 4),
+    ]
+    nnpfc = nets.base(load_onnx(nets.onnx_model(nodes, weights)))
+    picture = nets.noise(160, 120)
+    whole = build(nnpfc, picture.format)
+    bands = build(nnpfc, picture.format, memory=150_000)
+    assert len(bands.bands) > 1
+    assert same(whole.process(picture), bands.process(picture))
+
+
+def test_network_that_looks_at_the_whole_picture_is_never_cut(nets):
+    weights = {"w": np.full((1, 1, 1, 1), 0.5, np.float32)}
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["input"], ["mean"]),
+        helper.make_node("Sub", ["input", "mean"], ["rest"]),
+        helper.make_node("Conv", ["rest", "w"], ["output"]),
+    ]
+    nnpfc = nets.base(load_onnx(nets.onnx_model(nodes, weights)))
+    picture = nets.noise(160, 120)
+    assert build(nnpfc, picture.format).plan.count == 1
+    with pytest.raises(LimitExceededError, match="whole picture"):
+        build(nnpfc, picture.format, memory=100_000)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_shipped_network_in_bands_gives_the_samples_of_the_whole(nets, precision):
+    from nnrvideo.data import base_network
+    from nnrvideo.model import infer_contract, to_nnpfc
+    from nnrvideo.player.precision import Precision, PrecisionPolicy
+
+    payload = base_network()
+    network = unpack(payload).require_network()
+    nnpfc = to_nnpfc(infer_contract(network), None, nnpfc_id=7, payload=payload)
+    picture = nets.noise(320, 180)
+    results = []
+    for memory in (256 << 20, 4 << 20):
+        backend = OnnxRuntimeBackend(threads=1)
+        policy = PrecisionPolicy(Precision(precision), backend)
+        loaded = load_network(
+            network, nnpfc, picture.format, backend, limits=LIMITS, precision=policy
+        )
+        one = NetworkFilter(loaded, nnpfc, picture.format, limits=LIMITS, max_memory_bytes=memory)
+        results.append((one.plan.count, one.process(picture)))
+    assert results[0][0] == 1 < results[1][0]
+    assert same(results[0][1], results[1][1])
+
+
 def test_batches_of_patches_give_the_samples_of_the_whole(nets):
     picture = nets.noise(64, 48)
     network = nets.blur(size=3, dims=["n", 1, "h", "w"])

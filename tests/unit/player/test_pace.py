@@ -14,7 +14,10 @@ def play(pace, index, seconds):
     """One picture; returns whether the network ran, and whether that began a pause."""
     pts = index * FRAME
     ran = pace.may_run(pts)
-    return ran, ran and pace.ran(pts, seconds, FRAME)
+    too_often = ran and pace.note(late=seconds > pace.budget(FRAME))
+    if too_often:
+        pace.rest(pts)
+    return ran, too_often
 
 
 def test_in_time_never_pauses():
@@ -25,9 +28,16 @@ def test_in_time_never_pauses():
 def test_a_few_late_pictures_are_forgiven():
     pace = Pace(0.8)
     for index in range(1000):
-        late = index % 6 != 5  # five in a row, then one in time
+        late = index % 16 < 5  # five in a row, then eleven in time
         assert play(pace, index, 0.05 if late else 0.01)[0]
     assert not pace.paused
+
+
+def test_one_in_two_is_too_slow_as_well():
+    """A network that finishes every other picture in time would make the film flicker."""
+    pace = Pace(0.8)
+    started = [play(pace, index, 0.05 if index % 2 else 0.01)[1] for index in range(12)]
+    assert started == [False] * 11 + [True]
 
 
 def test_pauses_grow_and_the_third_is_for_good():
