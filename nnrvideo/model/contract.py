@@ -51,6 +51,7 @@ _MULTIPLES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _PROBES: Final = (48, 192, 768)  # sizes at which the law between input and output is looked for
 _NOMINAL: Final = 256  # grid units of a patch on which costs are measured
 _MAX_RATIO: Final = 16
+_MAX_PICTURES: Final = 64  # nnpfc_num_input_pics_minus1 is 0 to 63
 _MAX_OVERLAP: Final = 16_383
 _MAX_PATCH: Final = 32_767
 
@@ -274,7 +275,10 @@ class _Inferrer:
     def _pictures(self, dims: tuple[int | str | None, ...], *, component_last: bool) -> int:
         del component_last  # the picture dimension is the second in both layouts
         given = dims[1] if len(dims) == 5 and isinstance(dims[1], int) else 1
-        return self._number("num_input_pics", given, 1, self._limits.max_input_pictures)
+        most = min(_MAX_PICTURES, self._limits.max_input_pictures)
+        if given > most:
+            _refuse(f"it takes {given} pictures at a time, more than {most}")
+        return self._number("num_input_pics", given, 1, most)
 
     def _channels(self, dims: tuple[int | str | None, ...], *, component_last: bool) -> int:
         channels = dims[-1] if component_last else dims[-3]

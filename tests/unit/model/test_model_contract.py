@@ -237,6 +237,7 @@ def test_shapes_beyond_nnpfc(builder, make, reason):
         ((1, "c", "h", "w"), "does not fix"),
         ((4, 1, "h", "w"), "batch"),
         ((1, 1, "w"), "rank 3"),
+        ((1, 255, 1, "h", "w"), "255 pictures"),
     ],
 )
 def test_inputs_that_are_no_pictures(builder, dims, reason):
