@@ -86,6 +86,15 @@ def add_coding(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="cabac_unary_length_minus1, 0 to 255 (default: chosen by the preset)",
     )
     coding.add_argument(
+        "--scan-order",
+        type=int,
+        default=0,
+        choices=range(5),
+        metavar="N",
+        help="0 row by row; 1 to 4 in blocks of 8 to 64 with entry points, from which several "
+        "cores decode one large tensor; costs up to 1 %% (default: %(default)s)",
+    )
+    coding.add_argument(
         "--preset",
         choices=("fast", "medium", "slow", "placebo"),
         default="medium",
@@ -139,6 +148,7 @@ def coding_settings(options: argparse.Namespace, *, lossless: bool = False) -> E
             dependent_quantisation=options.dq,
             lossless=lossless,
             cabac_unary_length_minus1=options.unary_length_minus1,
+            scan_order=options.scan_order,
             rate_weight=options.rate_weight,
             codebook=options.codebook,
             threads=options.threads,

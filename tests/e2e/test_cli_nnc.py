@@ -231,3 +231,13 @@ def test_an_update_of_any_earlier_node(onnx_file, moved, tmp_path, capsys):
         assert re.search(
             "the update is for the network id:|the parent of .* is another|does not follow", told
         )
+
+
+def test_block_scans_have_entry_points(onnx_file, tmp_path):
+    packed = tmp_path / "scanned.nnc"
+    assert main(["pack", str(onnx_file), "-o", str(packed), "-q", "--scan-order", "1"]) == 0
+    units = [u for u in nnc.parse_units(packed.read_bytes()) if isinstance(u, nnc.DataUnit)]
+    assert {unit.scan_order for unit in units if len(unit.tensor_dimensions) > 1} == {1}
+    assert any(unit.entry_points for unit in units)
+    again = tmp_path / "again.npz"
+    assert main(["unpack", str(packed), "-o", str(again), "-q"]) == 0
