@@ -15,14 +15,14 @@ from nnrvideo.authoring import embed, probe
 from nnrvideo.container import open_media
 
 SECOND = 1_000_000_000
-CODECS = {"h264": "libx264", "h265": "libx265"}
+DECODERS = {"avdec_h264": "h264", "libde265dec": "h265", "av1dec": "av1"}
 
 
-@pytest.fixture(scope="module", params=["h264", "h265"])
+@pytest.fixture(scope="module", params=["h264", "h265", "av1"])
 def bare(request, numbered_clip, tmp_path_factory):
     """Codec and a film of 60 pictures without a network, three key frames."""
     path = tmp_path_factory.mktemp("bare") / "bare.mp4"
-    return request.param, numbered_clip(path, CODECS[request.param], 60)
+    return request.param, numbered_clip(path, request.param, 60)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_playbin_with_a_video_filter(film, pipeline, gst, networks):
     assert {f.size for f in frames} == {(192, 128)}
 
 
-@pytest.mark.parametrize("decoder", ["avdec_h264", "libde265dec", "nonsense", "x264enc"])
+@pytest.mark.parametrize("decoder", [*DECODERS, "nonsense", "x264enc"])
 def test_base_decoder(film, pipeline, decoder):
     codec, path = film
     running = pipeline(
@@ -99,7 +99,7 @@ def test_base_decoder(film, pipeline, decoder):
         f"base-decoder={decoder} ! appsink name=out sync=false",
         state=None,
     )
-    if {"avdec_h264": "h264", "libde265dec": "h265"}.get(decoder) == codec:
+    if DECODERS.get(decoder) == codec:
         running.start()
         assert len(running.frames()) == 60
     else:
@@ -110,20 +110,24 @@ def test_base_decoder(film, pipeline, decoder):
 # -- the sending side ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("framing", ["avc3,avc,hev1,hvc1", "byte-stream"])
+@pytest.mark.parametrize("framing", [0, 1])
 def test_insert_with_updates(bare, networks, pipeline, numbers, framing):
     codec, path = bare
-    formats = [f for f in framing.split(",") if (f[0] == "a") == (codec == "h264") or "b" in f]
-    caps = f"video/x-{codec},stream-format={{{','.join(formats)}}}"
+    caps = {
+        "h264": ("stream-format={avc3,avc}", "stream-format=byte-stream"),
+        "h265": ("stream-format={hev1,hvc1}", "stream-format=byte-stream"),
+        "av1": ("alignment=tu", "alignment=frame"),
+    }[codec][framing]
     running = pipeline(
-        f"filesrc location={path} ! qtdemux ! {codec}parse ! {caps} "
+        f"filesrc location={path} ! qtdemux ! {codec}parse ! video/x-{codec},{caps} "
         f'! nnrinsert name=i location={networks}/base.nnc updates="0.68={networks}/update40.nnc,'
         f'1.48={networks}/update-30.nnc" ! nnr{codec}decodebin ! appsink name=out sync=false'
     )
     seen = [numbers(f) for f in running.frames()]
     assert seen == [(n, 20 if n < 17 else 40 if n < 37 else -30) for n in range(60)]
     stats = running["i"].get_property("stats")
-    assert stats.get_value("access-units") == 60
+    with_hidden_ones = (codec, framing) == ("av1", 1)
+    assert stats.get_value("access-units") - 60 in (range(20, 60) if with_hidden_ones else [0])
     assert stats.get_value("positions") >= 3
     assert stats.get_value("message-bytes") > 3 * len((networks / "base.nnc").read_bytes())
 
@@ -154,7 +158,9 @@ def test_update_while_playing(bare, networks, pipeline, numbers):
 @pytest.mark.parametrize("muxer", ["mp4mux", "matroskamux", "mpegtsmux"])
 def test_inserted_films_are_read_by_others(bare, networks, launch, tmp_path, muxer):
     codec, path = bare
-    suffix = {"mp4mux": "mp4", "matroskamux": "mkv", "mpegtsmux": "ts"}[muxer]
+    if (codec, muxer) == ("av1", "mpegtsmux"):
+        muxer = "webmmux"  # GStreamer has no AV1 in MPEG-TS, and we neither
+    suffix = {"mp4mux": "mp4", "matroskamux": "mkv", "mpegtsmux": "ts", "webmmux": "webm"}[muxer]
     output = tmp_path / f"out.{suffix}"
     launch(
         "gst-launch-1.0", "-q", "filesrc", f"location={path}", "!", "qtdemux", "!",
@@ -198,7 +204,7 @@ def test_bad_settings_of_the_inserter(bare, networks, pipeline, settings, words)
 # -- live ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_live_transport_stream_with_loss(
     numbered_clip, networks, pipeline, numbers, gst, tmp_path, codec
 ):
@@ -206,7 +212,7 @@ def test_live_transport_stream_with_loss(
 
     The picture never stops, and where sequences arrive whole again so do their networks.
     """
-    path = numbered_clip(tmp_path / "noisy.mp4", CODECS[codec], 125, noise=True, crf="8")
+    path = numbered_clip(tmp_path / "noisy.mp4", codec, 125, noise=True, crf="8")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -273,8 +279,8 @@ def readme_lines():
 def readme_folder(numbered_clip, lifter, networks, tmp_path_factory):
     """The files that README speaks of."""
     folder = tmp_path_factory.mktemp("readme")
-    numbered_clip(folder / "film.mp4", "libx264", 50)
-    numbered_clip(folder / "hevc.mp4", "libx265", 50)
+    numbered_clip(folder / "film.mp4", "h264", 50)
+    numbered_clip(folder / "hevc.mp4", "h265", 50)
     embed(folder / "hevc.mp4", folder / "coded.mp4", lifter.base(20))
     shutil.copy(networks / "base.nnc", folder / "net.nnc")
     shutil.copy(networks / "update40.nnc", folder / "update.nnc")
