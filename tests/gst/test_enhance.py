@@ -104,6 +104,42 @@ def test_odd_sizes_pass_bit_identically(pipeline, size, name):
     assert [f.pts for f in frames] == [f.pts for f in others]
 
 
+@pytest.mark.parametrize("name", ["I420", "YV12", "I420_10LE"])
+def test_planes_are_lent_to_who_reads_their_layout(pipeline, gst, tmp_path, name):
+    """Without a copy; the shipped network cuts a margin, so that rows lie wider apart."""
+    from nnrvideo.data import base_network
+    from nnrvideo.gst import native
+    from nnrvideo.gst.frames import RawFormat
+
+    (tmp_path / "net.nnc").write_bytes(base_network())
+    source = SOURCE.replace("framerate", f"format={name},framerate")
+    pictures = {}
+    for sink, memories in (("fakevideosink", 3), ("fakesink", 1)):
+        found = pictures[sink] = []
+
+        def take(pad, info, found=found, memories=memories):
+            buffer = info.get_buffer()
+            assert buffer.n_memory() == memories
+            with RawFormat.from_caps(pad.get_current_caps()).picture_in(buffer) as picture:
+                found.append([plane.tobytes() for plane in picture.planes])
+            return gst.PadProbeReturn.OK
+
+        running = pipeline(
+            f"{source} ! nnrenhance name=e model-file={tmp_path}/net.nnc ! {sink} sync=false",
+            state=None,
+        )
+        running["e"].get_static_pad("src").add_probe(gst.PadProbeType.BUFFER, take)
+        running.start()
+        message = running.bus.timed_pop_filtered(
+            20 * SECOND, gst.MessageType.EOS | gst.MessageType.ERROR
+        )
+        assert message.type == gst.MessageType.EOS
+        running.close()
+    assert len(pictures["fakesink"]) == 3
+    assert pictures["fakevideosink"] == pictures["fakesink"]
+    assert not native._lent
+
+
 def test_decoder_strides_are_honoured(numbered_clip, pipeline, tmp_path):
     """Decoders pad rows when the element says that it reads GstVideoMeta."""
     import av
@@ -282,6 +318,40 @@ def test_eos_and_gap_without_a_picture(pipeline, gst):
     running.start()
     running["in"].emit("end-of-stream")
     assert running.frames() == []
+
+
+def test_gaps_pass_in_their_place(gst, pipeline, networks):
+    """Before the first picture, where caps must be agreed on without one, and between pictures."""
+    running = pipeline(
+        "appsrc name=in format=time caps=video/x-raw,format=I420,width=96,height=64,framerate=25/1 "
+        f"! nnrenhance name=e model-file={networks}/lift20.nnc ! video/x-raw,width=192,height=128 "
+        "! appsink name=out sync=false",
+        state=None,
+    )
+    passed = []
+
+    def note(_pad, info):
+        if info.type & gst.PadProbeType.BUFFER:
+            passed.append(info.get_buffer().pts)
+        elif info.get_event().type in (gst.EventType.CAPS, gst.EventType.GAP):
+            passed.append(info.get_event().type.value_nick)
+        return gst.PadProbeReturn.OK
+
+    both = gst.PadProbeType.BUFFER | gst.PadProbeType.EVENT_DOWNSTREAM
+    running["e"].get_static_pad("src").add_probe(both, note)
+    running.start()
+    for index in range(4):
+        if index % 2 == 0:
+            gap = gst.Event.new_gap(index * SECOND // 25, SECOND // 25)
+            assert running["in"].send_event(gap)
+        else:
+            buffer = gst.Buffer.new_wrapped(bytes([100]) * (96 * 64 * 3 // 2))
+            buffer.pts = index * SECOND // 25
+            running["in"].emit("push-buffer", buffer)
+    running["in"].emit("end-of-stream")
+    frames = running.frames()
+    assert [int(f.luma[5, 5]) for f in frames] == [120, 120]
+    assert passed == ["caps", "gap", SECOND // 25, "gap", 3 * SECOND // 25]
 
 
 def test_pause_and_restart(pipeline, networks):
