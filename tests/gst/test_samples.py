@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sample uses of README: files, players, live streams, the sending side."""
 
+import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -204,66 +205,106 @@ def test_bad_settings_of_the_inserter(bare, networks, pipeline, settings, words)
 # -- live ----------------------------------------------------------------------------------------
 
 
+START = 80_000_000  # ns, timestamp of the first picture in the transport stream
+
+
+@pytest.fixture
+def received(numbered_clip, networks, pipeline, gst, tmp_path):
+    """Function that sends 125 pictures by UDP on the loopback, and returns those that arrive.
+
+    An update comes with picture 30; ``lose`` says of each datagram, by its number, content and
+    seconds, whether it is lost.
+    """
+
+    def receive(codec, lose):
+        path = numbered_clip(tmp_path / "noisy.mp4", codec, 125, noise=True, crf="8")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        receiver = pipeline(
+            f"udpsrc port={port} address=127.0.0.1 caps=video/mpegts ! tsdemux latency=50 "
+            f"! {codec}parse ! nnr{codec}decodebin ! video/x-raw,width=192 "
+            "! appsink name=out sync=false",
+            state=None,
+        )
+        receiver.start()
+        sender = pipeline(
+            f"filesrc location={path} ! qtdemux ! {codec}parse config-interval=-1 "
+            f"! nnrinsert location={networks}/base.nnc updates=1.2={networks}/update40.nnc "
+            "! mpegtsmux alignment=7 ! identity name=i sync=true "
+            f"! udpsink host=127.0.0.1 port={port} sync=false",
+            state=None,
+        )
+        numbers = count()
+
+        def filter_datagram(_pad, info):
+            buffer = info.get_buffer()
+            data = buffer.extract_dup(0, buffer.get_size())
+            lost = lose(next(numbers), data, (buffer.pts - START) / SECOND)
+            return gst.PadProbeReturn.DROP if lost else gst.PadProbeReturn.OK
+
+        sender["i"].get_static_pad("src").add_probe(gst.PadProbeType.BUFFER, filter_datagram)
+        sender.start()
+        frames = []
+        while (frame := receiver.pull(2 * SECOND, quiet=True)) is not None:
+            frames.append(frame)
+        sender.check()
+        gaps = [b.pts - a.pts for a, b in pairwise(frames)]
+        assert min(gaps) >= 0
+        assert max(gaps) <= 1.2 * SECOND  # what the decoder does not show after a loss
+        return frames
+
+    return receive
+
+
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-def test_live_transport_stream_with_loss(
-    numbered_clip, networks, pipeline, numbers, gst, tmp_path, codec
-):
-    """UDP on the loopback; one datagram in forty lost, and one of a network for certain.
+def test_live_transport_stream_with_loss(received, numbers, codec):
+    """One datagram in forty lost for two seconds, and one of a network for certain.
 
     The picture never stops, and where sequences arrive whole again so do their networks.
     """
-    path = numbered_clip(tmp_path / "noisy.mp4", codec, 125, noise=True, crf="8")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    receiver = pipeline(
-        f"udpsrc port={port} address=127.0.0.1 caps=video/mpegts ! tsdemux latency=50 "
-        f"! {codec}parse ! nnr{codec}decodebin ! video/x-raw,width=192 "
-        "! appsink name=out sync=false",
-        state=None,
-    )
-    receiver.start()
-    sender = pipeline(
-        f"filesrc location={path} ! qtdemux ! {codec}parse config-interval=-1 "
-        f"! nnrinsert location={networks}/base.nnc updates=1.2={networks}/update40.nnc "
-        "! mpegtsmux alignment=7 ! identity name=i sync=true "
-        f"! udpsink host=127.0.0.1 port={port} sync=false",
-        state=None,
-    )
-    sent, lost, networks_lost = [], [], []
+    lost, networks_lost = [], []
 
-    def lose(pad, info):
-        buffer = info.get_buffer()
-        data = buffer.extract_dup(0, buffer.get_size())
-        sent.append(len(data))
-        seconds = (buffer.pts - start) / SECOND
+    def lose(number, data, seconds):
         if not 0.9 < seconds < 3.1:
-            return gst.PadProbeReturn.OK
+            return False
         hit = not networks_lost and b"\xd2\xff" in data
-        if hit or len(sent) % 40 == 0:
-            lost.append(seconds)
-            networks_lost.extend([seconds] * hit)
-            return gst.PadProbeReturn.DROP
-        return gst.PadProbeReturn.OK
+        networks_lost.extend([seconds] * hit)
+        lost.extend([seconds] * (hit or number % 40 == 0))
+        return hit or number % 40 == 0
 
-    start = 80_000_000
-    sender["i"].get_static_pad("src").add_probe(gst.PadProbeType.BUFFER, lose)
-    sender.start()
-    frames = []
-    while (frame := receiver.pull(2 * SECOND, quiet=True)) is not None:
-        frames.append(frame)
-    sender.check()
+    frames = received(codec, lose)
     assert networks_lost
     assert len(lost) > 1
     assert len(frames) >= 90
-    gaps = [b.pts - a.pts for a, b in pairwise(frames)]
-    assert min(gaps) >= 0
-    assert max(gaps) <= 1.2 * SECOND  # what the decoder does not show after a loss
     # Nothing was lost of the last sequence, whose end stays in the decoder.
     last, _ = numbers(frames[-1])
     assert last >= 115
     shown = [numbers(f) for f in frames[100 - last - 1 :]]
     assert shown == [(n, 40) for n in range(100, last + 1)]
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_one_datagram_in_a_hundred_lost_at_random(received, numbers, codec):
+    """All the time; each sequence that arrives whole is shown whole, with its network.
+
+    But for the first one, in which the network is still being made.
+    """
+    generator, lost = random.Random(19), []  # hits some sequences and spares others
+
+    def lose(number, data, seconds):
+        hit = number > 0 and generator.random() < 0.01
+        lost.extend([seconds] * hit)
+        return hit
+
+    frames = received(codec, lose)
+    assert lost
+    assert len(frames) >= 75
+    seen = {numbers(f) for f in frames}
+    whole = [s for s in range(1, 5) if not any(s - 0.3 < time < s + 1.3 for time in lost)]
+    assert whole, lost
+    for number in (n for s in whole for n in range(25 * s, 25 * s + 25) if n < 115):
+        assert (number, 20 if number < 30 else 40) in seen
 
 
 # -- the lines of README -------------------------------------------------------------------------
