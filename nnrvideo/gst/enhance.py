@@ -251,7 +251,7 @@ class Logic(Passing):
             if not self._agree(result.picture.format):
                 return self._refused()
             if result.picture is not picture:
-                return self._output.push(result.picture, buffer, picture)
+                return self._output.push(result.picture, buffer)
         return self._output.push_input(buffer, self._format)
 
     def _untouched(self) -> bool:

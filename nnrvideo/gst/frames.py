@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw video in GStreamer and :class:`~nnrvideo.picture.Picture`: the same samples, seen twice.
 
-Planar formats become views of the buffer, at the strides that its GstVideoMeta tells, and buffers
-get the planes of pictures as they are where downstream reads GstVideoMeta.  Where two components
-share a plane (NV12) or samples sit in the high bits (P010), there is one copy.
+Planar formats become views of the buffer, at the strides that its GstVideoMeta tells.  Where two
+components share a plane (NV12) or samples sit in the high bits (P010), there is one copy.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Any, final
 
 import numpy as np
 
-from nnrvideo.gst import native
 from nnrvideo.gst._gi import Gst, GstVideo
 from nnrvideo.picture import (
     ChromaFormat,
@@ -44,7 +42,6 @@ class Layout:
     shift: int = 0
 
 
-_MAX_PLANES = 4  # GST_VIDEO_MAX_PLANES
 _SWAPPED = ((0, 0), (2, 0), (1, 0))
 _PAIRS = ((0, 0), (1, 0), (1, 1))
 _PAIRS_SWAPPED = ((0, 0), (1, 1), (1, 0))
@@ -113,7 +110,7 @@ class RawFormat:
             shift = self.layout.shift
             if shift:
                 planes = [plane >> shift for plane in planes]
-            elif self._interleaves:
+            elif self.layout.places[1:2] != self.layout.places[2:3]:
                 planes = [np.ascontiguousarray(p) if _interleaved(p) else p for p in planes]
             chroma, depth = self.layout.chroma_format, self.layout.bit_depth
             yield Picture(tuple(planes), chroma, depth, self._colour)
@@ -131,55 +128,6 @@ class RawFormat:
                     np.left_shift(plane, self.layout.shift, out=view)
                 else:
                     view[:] = plane
-
-    def can_lend(self, picture: Picture, source: Picture, alignment: int) -> bool:
-        """Whether a buffer can have the planes of a picture as they are.
-
-        Args:
-            picture: Of exactly this format.
-            source: The picture that it was made of; its memory is somebody else's.
-            alignment: Of rows in bytes, a power of two.
-        """
-        if not native.lends_memory() or self.layout.shift or self._interleaves:
-            return False
-        return all(
-            plane.flags.writeable
-            and plane.strides[1] == plane.itemsize
-            and plane.strides[0] > 0
-            and (native.address(plane) | plane.strides[0]) % alignment == 0
-            and not any(np.may_share_memory(plane, other) for other in source.planes)
-            for plane in picture.planes
-        )
-
-    def lend(self, picture: Picture, buffer: Any) -> None:
-        """Puts the planes of a picture into an empty buffer, and a GstVideoMeta with them.
-
-        Args:
-            picture: As :meth:`can_lend` has allowed; nobody else may use its planes any more.
-            buffer: Writable, without memory and GstVideoMeta.
-        """
-        offsets, strides, position = [0] * _MAX_PLANES, [0] * _MAX_PLANES, 0
-        for (place, _), plane in sorted(
-            zip(self.layout.places, picture.planes, strict=True), key=lambda item: item[0]
-        ):
-            offsets[place], strides[place] = position, plane.strides[0]
-            position += native.append_array(buffer, plane)
-        info = self.info
-        GstVideo.buffer_add_video_meta_full(
-            buffer,
-            GstVideo.VideoFrameFlags.NONE,
-            info.finfo.format,
-            info.width,
-            info.height,
-            len(picture.planes),
-            offsets,
-            strides,
-        )
-
-    @property
-    def _interleaves(self) -> bool:
-        """Whether Cb and Cr share a plane."""
-        return len({plane for plane, _ in self.layout.places}) < len(self.layout.places)
 
     def _layout_of(self, buffer: Any) -> tuple[tuple[int, int], ...]:
         meta = GstVideo.buffer_get_video_meta(buffer)

@@ -2,33 +2,18 @@
 """The few functions of GStreamer that its bindings of 1.22 do not offer, by way of ctypes.
 
 A custom meta's structure comes as a copy, so that it cannot be written; debug categories cannot be
-made; memory of ours cannot be handed on.  Where the libraries are not found under their names, all
-are done without: pictures are then told by their timestamps alone and copied into buffers, and
-debug output goes to Python's logging.
+made.  Where the libraries are not found under their names, both are done without: pictures are
+then told by their timestamps alone, and debug output goes to Python's logging.
 """
 
 from __future__ import annotations
 
 import ctypes
-from itertools import count
 from typing import Any
-
-import numpy as np
 
 _NAME = "libgstreamer-1.0.so.0"
 _INT64 = 10 << 2  # G_TYPE_INT64, a fundamental type and therefore a constant
 _BOOLEAN = 5 << 2  # G_TYPE_BOOLEAN
-
-_lent: dict[int, Any] = {}  # arrays whose memory is in buffers
-_keys = count(1)
-
-
-def _forget(key: int) -> None:
-    """Called by GStreamer, from any thread, when it needs an array no more."""
-    _lent.pop(key, None)
-
-
-_returned = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_forget)
 
 
 def _load() -> Any:
@@ -42,13 +27,6 @@ def _load() -> Any:
     library.gst_custom_meta_get_structure.restype = pointer
     library.gst_custom_meta_get_structure.argtypes = [pointer]
     library.gst_structure_set.restype = None
-    size = ctypes.c_size_t
-    library.gst_memory_new_wrapped.restype = pointer
-    library.gst_memory_new_wrapped.argtypes = [
-        number, pointer, size, size, size, pointer, type(_returned),
-    ]  # fmt: skip
-    library.gst_buffer_append_memory.restype = None
-    library.gst_buffer_append_memory.argtypes = [pointer, pointer]
     # The call is variadic, but ctypes need not know: each argument is given its type.
     library._gst_debug_category_new.restype = pointer  # noqa: SLF001 - a macro's back end
     library._gst_debug_category_new.argtypes = [text, ctypes.c_uint, text]  # noqa: SLF001
@@ -94,36 +72,6 @@ def add_custom_meta(buffer: Any, name: str, *, time: int, clvs_start: bool) -> b
         ctypes.c_void_p(None),
     )
     return True
-
-
-def lends_memory() -> bool:
-    """Whether :func:`append_array` can be called."""
-    return _library is not None
-
-
-def address(array: np.ndarray[Any, Any]) -> int:
-    """Of the first element; ``array.ctypes.data`` takes ten times as long."""
-    return int(array.__array_interface__["data"][0])
-
-
-def append_array(buffer: Any, array: np.ndarray[Any, Any]) -> int:
-    """Appends the memory of an array to a buffer; GStreamer may write into it from then on.
-
-    Args:
-        buffer: Writable ``Gst.Buffer``.
-        array: (rows, columns), writable, samples of a row side by side; it is kept as long as the
-            memory is in use.
-
-    Returns:
-        Bytes appended, from the first sample to the last.
-    """
-    key = next(_keys)
-    _lent[key] = array
-    rows, columns = array.shape
-    size = int((rows - 1) * array.strides[0] + columns * array.itemsize)
-    memory = _library.gst_memory_new_wrapped(0, address(array), size, 0, size, key, _returned)
-    _library.gst_buffer_append_memory(hash(buffer), memory)
-    return size
 
 
 def debug_category(name: str, description: str) -> int | None:

@@ -31,7 +31,6 @@ class Output:
         self._upscaler = upscaler
         self._pool: Any = None
         self._metas_understood = False  # downstream reads strides from GstVideoMeta
-        self._alignment = 1  # of rows in bytes, as downstream wants it
         self._wanted: tuple[Any, PictureFormat] | None = None  # of the latest negotiation
         self.format: RawFormat | None = None
 
@@ -90,28 +89,20 @@ class Output:
         if same and (self._metas_understood or raw.has_own_layout(buffer)):
             return self._pad.push(buffer)
         with source.picture_in(buffer) as picture:
-            return self.push(picture, buffer, picture)
+            return self.push(picture, buffer)
 
-    def push(self, picture: Picture, companion: Any, source: Picture) -> Any:
-        """Pushes a picture; its planes must not be used any more.
-
-        Args:
-            picture: In any format.
-            companion: The input buffer, whose timestamps and metas it gets.
-            source: The picture in ``companion``.
-        """
+    def push(self, picture: Picture, companion: Any) -> Any:
+        """Pushes a picture with the timestamps and metas of the input buffer."""
         raw = self._require_format()
-        fitting = resize_picture(picture, raw.picture_format, self._upscaler)
-        if self._metas_understood and raw.can_lend(fitting, source, self._alignment):
-            buffer = Gst.Buffer.new()
-            _accompany(buffer, companion)
-            raw.lend(fitting, buffer)
-            return self._pad.push(buffer)
         flow, buffer = self._pool.acquire_buffer(None)
         if flow != Gst.FlowReturn.OK:
             return flow
-        raw.store(fitting, buffer)
-        _accompany(buffer, companion)
+        raw.store(resize_picture(picture, raw.picture_format, self._upscaler), buffer)
+        buffer.copy_into(companion, _COMPANIONS, 0, companion.get_size())
+        # It describes the memory of the input.
+        meta = GstVideo.buffer_get_video_meta(buffer)
+        if meta is not None:
+            buffer.remove_meta(meta.meta)
         return self._pad.push(buffer)
 
     def _require_format(self) -> RawFormat:
@@ -152,9 +143,6 @@ class Output:
         query = Gst.Query.new_allocation(caps, need_pool=False)
         api = GstVideo.video_meta_api_get_type()
         self._metas_understood = self._pad.peer_query(query) and query.find_allocation_meta(api)[0]
-        self._alignment = 1
-        if query.get_n_allocation_params():
-            self._alignment += query.parse_nth_allocation_param(0)[1].align
         if self._pool is not None:
             self._pool.set_active(False)
         self._pool = GstVideo.VideoBufferPool.new()
@@ -162,15 +150,6 @@ class Output:
         Gst.BufferPool.config_set_params(config, caps, self._require_format().size, 0, 0)
         if not self._pool.set_config(config) or not self._pool.set_active(True):
             raise ElementError("no buffers can be allocated for the pictures", BAD_FORMAT)
-
-
-def _accompany(buffer: Any, companion: Any) -> None:
-    """Gives a buffer the timestamps and metas of the input buffer."""
-    buffer.copy_into(companion, _COMPANIONS, 0, companion.get_size())
-    # It describes the memory of the input.
-    meta = GstVideo.buffer_get_video_meta(buffer)
-    if meta is not None:
-        buffer.remove_meta(meta.meta)
 
 
 def any_size(caps: Any, *, any_format: bool = False) -> Any:

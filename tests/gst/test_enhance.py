@@ -104,42 +104,6 @@ def test_odd_sizes_pass_bit_identically(pipeline, size, name):
     assert [f.pts for f in frames] == [f.pts for f in others]
 
 
-@pytest.mark.parametrize("name", ["I420", "YV12", "I420_10LE"])
-def test_planes_are_lent_to_who_reads_their_layout(pipeline, gst, tmp_path, name):
-    """Without a copy; the shipped network cuts a margin, so that rows lie wider apart."""
-    from nnrvideo.data import base_network
-    from nnrvideo.gst import native
-    from nnrvideo.gst.frames import RawFormat
-
-    (tmp_path / "net.nnc").write_bytes(base_network())
-    source = SOURCE.replace("framerate", f"format={name},framerate")
-    pictures = {}
-    for sink, memories in (("fakevideosink", 3), ("fakesink", 1)):
-        found = pictures[sink] = []
-
-        def take(pad, info, found=found, memories=memories):
-            buffer = info.get_buffer()
-            assert buffer.n_memory() == memories
-            with RawFormat.from_caps(pad.get_current_caps()).picture_in(buffer) as picture:
-                found.append([plane.tobytes() for plane in picture.planes])
-            return gst.PadProbeReturn.OK
-
-        running = pipeline(
-            f"{source} ! nnrenhance name=e model-file={tmp_path}/net.nnc ! {sink} sync=false",
-            state=None,
-        )
-        running["e"].get_static_pad("src").add_probe(gst.PadProbeType.BUFFER, take)
-        running.start()
-        message = running.bus.timed_pop_filtered(
-            20 * SECOND, gst.MessageType.EOS | gst.MessageType.ERROR
-        )
-        assert message.type == gst.MessageType.EOS
-        running.close()
-    assert len(pictures["fakesink"]) == 3
-    assert pictures["fakevideosink"] == pictures["fakesink"]
-    assert not native._lent
-
-
 def test_decoder_strides_are_honoured(numbered_clip, pipeline, tmp_path):
     """Decoders pad rows when the element says that it reads GstVideoMeta."""
     import av
