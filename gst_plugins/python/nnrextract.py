@@ -18,10 +18,10 @@ class NnrExtract(Gst.Element):
     __gstmetadata__ = (
         "Neural network extractor",
         "Codec/Parser/Converter/Video",
-        "Finds NNPFC and NNPFA SEI messages in parsed H.264 and H.265 and sends them past the "
+        "Finds NNPFC and NNPFA messages in parsed H.264, H.265 and AV1 and sends them past the "
         "decoder to nnrenhance; the video itself passes untouched. Networks travel as sticky "
         "events, the identity of each picture as a GstCustomMeta named "
-        "nnrvideo-access-unit. AV1, VP9 and VVC cannot carry networks yet.",
+        "nnrvideo-access-unit.",
         shim.AUTHOR,
     )
     __gsttemplates__ = (_SINK, _SRC)
@@ -33,7 +33,7 @@ class NnrExtract(Gst.Element):
         default=False,
         nick="Strip",
         blurb="Remove the networks from the video after reading them, for decoders that "
-        "stumble over SEI messages they do not know",
+        "stumble over messages they do not know",
         flags=shim.PLAYING,
     )
 

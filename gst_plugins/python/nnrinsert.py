@@ -18,9 +18,9 @@ class NnrInsert(Gst.Element):
     __gstmetadata__ = (
         "Neural network inserter",
         "Codec/Parser/Converter/Video",
-        "Puts a neural network and its updates into parsed H.264 and H.265 as NNPFC and NNPFA "
-        "SEI messages, at every point where a receiver can join. AV1, VP9 and VVC cannot carry "
-        "networks yet.",
+        "Puts a neural network and its updates into parsed H.264 and H.265 (as NNPFC and NNPFA "
+        "SEI messages) and AV1 (the same in metadata OBUs), at every point where a receiver can "
+        "join.",
         shim.AUTHOR,
     )
     __gsttemplates__ = (_SINK, _SRC)

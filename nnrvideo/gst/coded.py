@@ -21,8 +21,9 @@ from nnrvideo.picture import ChromaFormat, PictureFormat
 
 _log = logging.getLogger(__name__)
 
-_CODECS = {"video/x-h264": "h264", "video/x-h265": "hevc"}
+_CODECS = {"video/x-h264": "h264", "video/x-h265": "hevc", "video/x-av1": "av1"}
 _COUNTS_OF_A_FRAME = {"h264": 2, "hevc": 1}  # steps of the picture order count
+_AV1C_MARKER = b"\x81"  # marker 1, version 1
 _CHROMA = {
     "4:0:0": ChromaFormat.MONO,
     "4:2:0": ChromaFormat.C420,
@@ -70,11 +71,17 @@ class CodedStream:
         structure = caps.get_structure(0)
         record = structure.get_value("codec_data")
         extradata = b"" if record is None else record.extract_dup(0, record.get_size())
-        framed = structure.get_string("stream-format") != "byte-stream"
+        name = structure.get_name()
+        if name == "video/x-av1":
+            # qtdemux of 1.22 cuts five bytes off av1C.  Nothing that counts is lost: whoever
+            # joins needs a sequence header in the stream.
+            framed = extradata.startswith(_AV1C_MARKER)
+        else:
+            framed = structure.get_string("stream-format") != "byte-stream"
         found, numerator, denominator = structure.get_fraction("framerate")
         duration = SECOND * denominator // numerator if found and numerator > 0 else SECOND // 25
         return cls(
-            _CODECS[structure.get_name()],
+            _CODECS[name],
             extradata if framed else b"",
             _picture_format(structure),
             duration,
@@ -109,6 +116,7 @@ class CodedStream:
 
         Parsers give every access unit a presentation time if the container does.  A raw byte
         stream has none; then picture order counts tell where in its sequence a picture is shown.
+        Where AV1 comes frame by frame, a hidden one has the time of the picture that it comes with.
 
         Args:
             buffer: The access unit.
@@ -119,7 +127,8 @@ class CodedStream:
             decoded = running_time(self.segment, buffer.dts)
             if decoded is None:
                 decoded = self._next
-            self._next = decoded + self._duration
+            hidden = buffer.has_flags(Gst.BufferFlags.DECODE_ONLY)
+            self._next = decoded if hidden else decoded + self._duration
             time = self._by_order(data, decoded)
         return time
 
@@ -157,8 +166,8 @@ def writable_with(buffer: Any, data: bytes | None = None) -> Any:
 def _picture_format(structure: Any) -> PictureFormat | None:
     found_width, width = structure.get_int("width")
     found_height, height = structure.get_int("height")
-    if not found_width or not found_height:
-        return None
-    chroma = _CHROMA.get(structure.get_string("chroma-format") or "", ChromaFormat.C420)
     found_depth, depth = structure.get_uint("bit-depth-luma")
-    return PictureFormat(width, height, chroma, depth if found_depth else 8)
+    if not (found_width and found_height and found_depth):
+        return None  # as demultiplexers leave it, without a parser
+    chroma = _CHROMA.get(structure.get_string("chroma-format") or "", ChromaFormat.C420)
+    return PictureFormat(width, height, chroma, depth)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``nnrh264decodebin`` and ``nnrh265decodebin``: any decoder between extractor and enhancer."""
+"""``nnrh264decodebin`` and its like: any decoder between extractor and enhancer."""
 
 from __future__ import annotations
 

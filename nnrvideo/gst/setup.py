@@ -27,7 +27,14 @@ APT_LINE = (
     "gstreamer1.0-libav gstreamer1.0-python3-plugin-loader python3-gst-1.0 "
     "gir1.2-gst-plugins-base-1.0"
 )
-ELEMENTS = ("nnrextract", "nnrenhance", "nnrinsert", "nnrh264decodebin", "nnrh265decodebin")
+ELEMENTS = (
+    "nnrextract",
+    "nnrenhance",
+    "nnrinsert",
+    "nnrh264decodebin",
+    "nnrh265decodebin",
+    "nnrav1decodebin",
+)
 
 _WHERE = "where.json"  # in the copied shims: the site-packages that they belong to
 _SHIM = "nnrvideo_shim"

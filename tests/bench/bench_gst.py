@@ -8,7 +8,8 @@ Needs GStreamer, and its gi in this environment ("nnrvideo gst install").
 First: 960x540 to 1920x1080 by the shipped network.  CPU time of each picture is taken where it is
 spent: in the streaming thread (mapping, handing over, copying out, pushing), in the worker, and in
 ``session.run`` inside the worker, which has one thread.  The element's own share is all but the
-last.  The same with plain upscaling, and with pictures that pass untouched.
+last; resampling, which is making a picture where the network makes none (its chroma), is shown
+apart.  The same with plain upscaling, and with pictures that pass untouched.
 
 Second: a network that takes about four times the duration of a picture, with a sink that keeps
 time.  How many pictures came out, how many were enhanced, and how long it took of the nominal time.
@@ -77,10 +78,14 @@ def play(description):
 
 def overhead(folder, pictures):
     from nnrvideo.gst import enhance
+    from nnrvideo.player import filter as network_filter
     from nnrvideo.player.enhancer import Enhancer
     from nnrvideo.player.filter import NetworkFilter
+    from nnrvideo.runtime import resample
 
-    chain, worker, run = [], [], []
+    chain, worker, run, resampling = [], [], [], []
+    for module in (network_filter, resample):
+        module.resize_plane = timed(module.resize_plane, resampling)
     enhance.Logic.chain = timed(enhance.Logic.chain, chain)
     Enhancer._enhance = timed(Enhancer._enhance, worker)
     made = NetworkFilter.__init__
@@ -93,25 +98,27 @@ def overhead(folder, pictures):
     (folder / "net.nnc").write_bytes(base_network())
     raw = "video/x-raw,format={},width=960,height=540,framerate=25/1"
     print(f"CPU ms of a picture, fastest tenth of {pictures}, 960x540 to 1920x1080")
-    print(f"{'':28}{'streaming':>10}{'worker':>10}{'network':>10}{'own':>10}")
+    print(f"{'':28}{'streaming':>10}{'worker':>10}{'network':>10}{'own':>10}{'resampling':>12}"
+          f"{'own, rest':>11}")  # fmt: skip
+    network = f"model-file={folder}/net.nnc"
     for title, name, settings, after in (
-        ("shipped network, I420", "I420", f"model-file={folder}/net.nnc", ""),
-        ("shipped network, NV12", "NV12", f"model-file={folder}/net.nnc", ""),
-        ("plain", "I420", "mode=plain", "! video/x-raw,width=1920,height=1080"),
-        ("untouched", "I420", "mode=off", ""),
+        ("shipped network, I420", "I420", network, "! fakesink"),
+        ("shipped network, NV12", "NV12", network, "! fakesink"),
+        ("plain", "I420", "mode=plain", "! video/x-raw,width=1920,height=1080 ! fakesink"),
+        ("untouched", "I420", "mode=off", "! fakesink"),
     ):
-        for times in (chain, worker, run):
+        for times in (chain, worker, run, resampling):
             times.clear()
         play(
             f"videotestsrc pattern=ball num-buffers={pictures} ! {raw.format(name)} "
-            f"! nnrenhance name=e threads=1 max-memory=1024 {settings} {after} "
-            "! fakesink sync=false"
+            f"! nnrenhance name=e threads=1 max-memory=1024 {settings} {after} sync=false"
         )
         c = undisturbed(chain)
         w, r = undisturbed(worker), undisturbed(run)
         own = undisturbed([a + b - d for a, b, d in zip(chain, worker, run or [0.0] * len(worker),
                                                        strict=False)] or chain)  # fmt: skip
-        print(f"{title:28}{c:10.3f}{w:10.3f}{r:10.3f}{own:10.3f}")
+        s = undisturbed(resampling) * round(len(resampling) / max(1, len(worker)))
+        print(f"{title:28}{c:10.3f}{w:10.3f}{r:10.3f}{own:10.3f}{s:12.3f}{own - s:11.3f}")
     planes = [np.ones((1080, 1920), np.uint8), *np.ones((2, 540, 960), np.uint8)]
     small = np.zeros((270, 480), np.uint8)
 

@@ -272,7 +272,7 @@ def numbered_clip() -> Callable[..., Path]:
 
     def make(
         path: Path,
-        codec: str = "libx264",
+        codec: str = "h264",
         frames: int = 150,
         *,
         noise: bool = False,
@@ -280,6 +280,8 @@ def numbered_clip() -> Callable[..., Path]:
     ) -> Path:
         import av
 
+        os.environ.setdefault("SVT_LOG", "1")  # errors only
+        encoder = {"h264": "libx264", "h265": "libx265", "av1": "libsvtav1"}[codec]
         defaults = {
             "libx264": {"g": "25", "bf": "3", "preset": "veryfast", "sc_threshold": "0"},
             "libx265": {
@@ -287,9 +289,10 @@ def numbered_clip() -> Callable[..., Path]:
                 "x265-params": "log-level=none:keyint=25:min-keyint=25:bframes=4:b-adapt=0"
                 ":scenecut=0",
             },
-        }[codec]
+            "libsvtav1": {"preset": "10", "g": "25", "svtav1-params": "lp=1"},
+        }[encoder]
         with av.open(str(path), "w") as sink:
-            stream = sink.add_stream(codec, rate=NUMBERED_RATE)
+            stream = sink.add_stream(encoder, rate=NUMBERED_RATE)
             stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
             stream.codec_context.options = {**defaults, "crf": "15", **options}
             for index in range(frames):

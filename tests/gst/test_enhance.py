@@ -11,6 +11,7 @@ from nnrvideo.authoring import embed
 from nnrvideo.sei import PURPOSE_BIT_DEPTH
 
 SECOND = 1_000_000_000
+DECODERS = {"h264": "avdec_h264", "h265": "avdec_h265", "av1": "av1dec"}
 SOURCE = (
     "videotestsrc pattern=circular num-buffers=3 ! video/x-raw,width=96,height=64,framerate=25/1"
 )
@@ -27,7 +28,7 @@ def networks(lifter, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bare(numbered_clip, tmp_path_factory):
-    return numbered_clip(tmp_path_factory.mktemp("bare") / "bare.mp4", "libx264", 40)
+    return numbered_clip(tmp_path_factory.mktemp("bare") / "bare.mp4", "h264", 40)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def film(bare, lifter):
 
 def decoded(path, rest, codec="h264"):
     return (
-        f"filesrc location={path} ! qtdemux ! {codec}parse ! nnrextract ! avdec_{codec} {rest} "
+        f"filesrc location={path} ! qtdemux ! {codec}parse ! nnrextract ! {DECODERS[codec]} {rest} "
         "! appsink name=out sync=false"
     )
 
@@ -129,9 +130,9 @@ def test_decoder_strides_are_honoured(numbered_clip, pipeline, tmp_path):
     assert [f.samples for f in upscaled] == [f.samples for f in again]
 
 
-@pytest.mark.parametrize("codec", ["h264", "h265"])
+@pytest.mark.parametrize("codec", DECODERS)
 def test_without_a_network_nothing_changes(numbered_clip, pipeline, launch, tmp_path, codec):
-    path = numbered_clip(tmp_path / "bare.mp4", {"h264": "libx264", "h265": "libx265"}[codec], 30)
+    path = numbered_clip(tmp_path / "bare.mp4", codec, 30)
     for number, part in enumerate(("", "! nnrenhance")):
         launch(
             "gst-launch-1.0", "-q", *decoded(path, part, codec).replace(
@@ -236,6 +237,15 @@ def test_input_that_changes_in_mid_stream(gst, pipeline, networks):
     assert [int(f.luma[5, 5]) for f in frames] == [120] * 3
 
 
+def test_pictures_of_vp9_by_a_network_of_ones_own(pipeline, networks):
+    running = pipeline(
+        f"{SOURCE} ! vp9enc deadline=1 ! vp9dec ! nnrenhance name=e "
+        f"model-file={networks}/lift20.nnc ! appsink name=out sync=false"
+    )
+    assert [f.size for f in running.frames()] == [(192, 128)] * 3
+    assert running["e"].get_property("stats").get_value("enhanced") == 3
+
+
 @pytest.mark.parametrize("format_name", ["RGB", "UYVY", "AYUV64"])
 def test_other_formats_do_not_link(launch, format_name):
     failed = launch(
@@ -246,8 +256,17 @@ def test_other_formats_do_not_link(launch, format_name):
     assert failed.returncode
 
 
-@pytest.mark.parametrize("coded", ["video/x-vp9", "video/x-av1", "video/x-h266"])
-@pytest.mark.parametrize("element", ["nnrextract", "nnrinsert", "nnrh264decodebin"])
+@pytest.mark.parametrize(
+    "coded",
+    [
+        "video/x-vp8",
+        "video/x-vp9",
+        "video/x-h266",
+        "video/x-av1,stream-format=annexb,alignment=tu",
+        "video/x-av1,stream-format=obu-stream,alignment=obu",
+    ],
+)
+@pytest.mark.parametrize("element", ["nnrextract", "nnrinsert", "nnrav1decodebin"])
 def test_other_codecs_do_not_link(gst, element, coded):
     made = gst.ElementFactory.make(element)
     assert not made.get_static_pad("sink").query_accept_caps(gst.Caps.from_string(coded))
@@ -263,6 +282,40 @@ def test_eos_and_gap_without_a_picture(pipeline, gst):
     running.start()
     running["in"].emit("end-of-stream")
     assert running.frames() == []
+
+
+def test_gaps_pass_in_their_place(gst, pipeline, networks):
+    """Before the first picture, where caps must be agreed on without one, and between pictures."""
+    running = pipeline(
+        "appsrc name=in format=time caps=video/x-raw,format=I420,width=96,height=64,framerate=25/1 "
+        f"! nnrenhance name=e model-file={networks}/lift20.nnc ! video/x-raw,width=192,height=128 "
+        "! appsink name=out sync=false",
+        state=None,
+    )
+    passed = []
+
+    def note(_pad, info):
+        if info.type & gst.PadProbeType.BUFFER:
+            passed.append(info.get_buffer().pts)
+        elif info.get_event().type in (gst.EventType.CAPS, gst.EventType.GAP):
+            passed.append(info.get_event().type.value_nick)
+        return gst.PadProbeReturn.OK
+
+    both = gst.PadProbeType.BUFFER | gst.PadProbeType.EVENT_DOWNSTREAM
+    running["e"].get_static_pad("src").add_probe(both, note)
+    running.start()
+    for index in range(4):
+        if index % 2 == 0:
+            gap = gst.Event.new_gap(index * SECOND // 25, SECOND // 25)
+            assert running["in"].send_event(gap)
+        else:
+            buffer = gst.Buffer.new_wrapped(bytes([100]) * (96 * 64 * 3 // 2))
+            buffer.pts = index * SECOND // 25
+            running["in"].emit("push-buffer", buffer)
+    running["in"].emit("end-of-stream")
+    frames = running.frames()
+    assert [int(f.luma[5, 5]) for f in frames] == [120, 120]
+    assert passed == ["caps", "gap", SECOND // 25, "gap", 3 * SECOND // 25]
 
 
 def test_pause_and_restart(pipeline, networks):

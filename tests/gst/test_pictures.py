@@ -12,16 +12,21 @@ from nnrvideo.metrics import psnr
 from nnrvideo.player import enhanced_pictures
 
 CLIP = Path(__file__).resolve().parents[2] / "samples" / "bbb_sample.mp4"
-PARSERS = {"libx264": "h264", "libx265": "h265"}
+ENCODERS = {
+    "h264": ["libx264", "-preset", "veryfast"],
+    "h265": ["libx265", "-preset", "veryfast"],
+    "av1": ["libsvtav1", "-preset", "10"],
+}
+DECODERS = {"h264": "avdec_h264", "h265": "avdec_h265", "av1": "av1dec"}
 
 
-@pytest.fixture(scope="module", params=["libx264", "libx265"])
+@pytest.fixture(scope="module", params=ENCODERS)
 def coded(request, tmp_path_factory):
     """A second of the sample clip with the shipped network inside; codec and file."""
     path = tmp_path_factory.mktemp("coded") / "coded.mp4"
-    options = ["-c:v", request.param, "-t", "1", "-g", "12", "-preset", "veryfast", "-q"]
+    options = ["-c:v", *ENCODERS[request.param], "-t", "1", "-g", "12", "-q"]
     assert main(["encode", "-i", str(CLIP), *options, str(path)]) == 0
-    return PARSERS[request.param], path
+    return request.param, path
 
 
 def expected(path):
@@ -33,7 +38,7 @@ def test_gst_launch_gives_the_pictures_of_the_command_line(coded, launch, tmp_pa
     codec, path = coded
     launch(
         "gst-launch-1.0", "-q", "filesrc", f"location={path}", "!", "qtdemux", "!",
-        f"{codec}parse", "!", "nnrextract", "!", f"avdec_{codec}", "!", "nnrenhance", "!",
+        f"{codec}parse", "!", "nnrextract", "!", DECODERS[codec], "!", "nnrenhance", "!",
         "filesink", f"location={tmp_path / 'out.yuv'}",
     )  # fmt: skip
     data = np.fromfile(tmp_path / "out.yuv", np.uint8).reshape(-1, 1280 * 720 * 3 // 2)

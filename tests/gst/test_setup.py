@@ -23,6 +23,7 @@ PROPERTIES = {
     "nnrinsert": {"location", "updates", "nnpfc-id", "activate", "keep-existing", "stats"},
     "nnrh264decodebin": {"base-decoder"},
     "nnrh265decodebin": {"base-decoder"},
+    "nnrav1decodebin": {"base-decoder"},
 }  # fmt: skip
 
 

@@ -32,10 +32,11 @@ _VERSION = "python%d.%d" % sys.version_info[:2]
 READY = GObject.ParamFlags.READWRITE | Gst.PARAM_MUTABLE_READY
 PLAYING = GObject.ParamFlags.READWRITE | Gst.PARAM_MUTABLE_PLAYING
 
-# AVC and HEVC are the codecs whose carriage nnrvideo has; AV1, VP9 and VVC do not link.
+# Video that can carry networks inside.  VP8 and VP9 cannot, and GStreamer 1.22 decodes no VVC.
 CODED_CAPS = (
     "video/x-h264, stream-format=(string){ avc, avc3, byte-stream }, alignment=(string)au; "
-    "video/x-h265, stream-format=(string){ hvc1, hev1, byte-stream }, alignment=(string)au"
+    "video/x-h265, stream-format=(string){ hvc1, hev1, byte-stream }, alignment=(string)au; "
+    "video/x-av1, stream-format=(string)obu-stream, alignment=(string){ tu, frame }"
 )
 # Kept equal to nnrvideo.gst.frames.FORMATS by a test.
 RAW_FORMATS = (
