@@ -40,7 +40,7 @@ class AdaptSettings:
         refine_steps: Steps after it, of the weights that moved.
         pull: What a change of a weight by 1 must gain, as squared error on the scale of 0 to 255,
             to be kept up; 0 lets every weight move.  0.003 keeps about nine tenths of the gain for
-            half of the bytes, 0.03 two thirds for a tenth.
+            half of the bytes, 0.03 six tenths for a seventh.
         learning_rate: Peak of Adam's learning rate; a third of it in the refinement.
         batch: Crops in each step.
         patch: Width and height of a crop without overlap, in samples of the small picture; even.

@@ -221,7 +221,7 @@ def _add_adaptation(parser: argparse.ArgumentParser) -> None:
         "--pull",
         type=float,
         help="how strongly weights are held: 0 lets all move, 0.003 halves the update, 0.03 leaves "
-        f"a tenth of it (default: {_ADAPT_DEFAULTS.pull})",
+        f"a seventh of it (default: {_ADAPT_DEFAULTS.pull})",
     )
     add(
         "--refine-steps",
