@@ -53,8 +53,13 @@ def gst_environment(tmp_path_factory) -> dict[str, str]:
             pytest.fail(reason)
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("gst")
-    own = Path(sys.prefix, "bin")
-    path = [p for p in os.environ["PATH"].split(":") if Path(p) != own and ".pyenv" not in p]
+    # GStreamer asks the first Python of the path where gi is; only the distribution's knows.
+    system = {Path("/usr/bin"), Path("/bin")}
+    path = [
+        p
+        for p in os.environ["PATH"].split(":")
+        if Path(p) in system or not Path(p, "python3").exists()
+    ]
     return {
         "PATH": ":".join(path),
         "HOME": str(folder),
