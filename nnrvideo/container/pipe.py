@@ -6,29 +6,23 @@ YUV4MPEG2 has a module of its own; it is what most programs read, and knows one 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from fractions import Fraction
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from nnrvideo.container._pyav import PathLike, av, translate_errors
+from nnrvideo.container.bytestream import ByteStreamWriter
 from nnrvideo.container.decode import apply_colour, frame_from_picture, pixel_format_of
-from nnrvideo.container.output import OutputFile
-from nnrvideo.errors import ContainerError
 from nnrvideo.picture import Picture, PictureFormat
 
 PIPE_FORMATS = ("nut", "raw")
 
-_STDOUT = "-"
 _TIME_BASE = Fraction(1, 90_000)  # where the film does not tell, or finer than NUT needs
 _RATE = Fraction(25)
 
 
-class PipeWriter:
+class PipeWriter(ByteStreamWriter):
     """Writes pictures as NUT or as bare planes, one after the other.
 
     Args:
@@ -54,20 +48,13 @@ class PipeWriter:
     ) -> None:
         if kind not in PIPE_FORMATS:
             raise ValueError(f"{kind!r} is none of {', '.join(PIPE_FORMATS)}")
-        self._path = path
         self._rate = frame_rate or _RATE
         self._time_base = max(time_base or _TIME_BASE, _TIME_BASE)
         self._nut = kind == "nut"
         self._format: PictureFormat | None = None
         self._sink: Any = None
         self._video: Any = None
-        self._output: OutputFile | None = None
-        self._stream: BinaryIO = sys.stdout.buffer
-        self.frames = 0
-        if os.fspath(path) != _STDOUT:
-            self._output = OutputFile(path, overwrite=overwrite)
-            with translate_errors(path, "write"):
-                self._stream = self._output.temporary.open("wb")
+        super().__init__(path, overwrite=overwrite)
 
     def write(self, picture: Picture, pts: Fraction) -> None:
         """Appends a picture.
@@ -97,50 +84,11 @@ class PipeWriter:
                     self._stream.write(np.ascontiguousarray(plane).data)
         self.frames += 1
 
-    def close(self) -> None:
-        """Completes the file.
-
-        Raises:
-            ContainerError: Nothing was written, or the last bytes could not be.
-        """
-        if not self.frames:
-            self.abort()
-            raise ContainerError(f"no pictures were written to {self._path}")
-        try:
-            with translate_errors(self._path, "write"):
-                if self._sink is not None:
-                    for packet in self._video.encode(None):
-                        self._sink.mux_one(packet)
-                    self._sink.close()
-                self._stream.flush()
-                if self._output is not None:
-                    self._stream.close()
-        except BaseException:
-            self.abort()
-            raise
-        if self._output is not None:
-            self._output.commit()
-
-    def abort(self) -> None:
-        """Removes what was written so far."""
-        if self._output is not None:
-            with contextlib.suppress(OSError):
-                self._stream.close()
-            self._output.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
+    def _finish(self) -> None:
+        if self._sink is not None:
+            for packet in self._video.encode(None):
+                self._sink.mux_one(packet)
+            self._sink.close()
 
     def _begin(self, picture: Picture) -> None:
         with translate_errors(self._path, "write"):

@@ -6,18 +6,12 @@ The format has no timestamps; it states one frame rate.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from fractions import Fraction
-from types import TracebackType
-from typing import BinaryIO, Self
 
 import numpy as np
 
 from nnrvideo.container._pyav import PathLike, translate_errors
-from nnrvideo.container.output import OutputFile
-from nnrvideo.errors import ContainerError
+from nnrvideo.container.bytestream import ByteStreamWriter
 from nnrvideo.picture import ChromaFormat, Picture, PictureFormat
 
 _CHROMA = {
@@ -26,10 +20,9 @@ _CHROMA = {
     ChromaFormat.C422: "422",
     ChromaFormat.C444: "444",
 }
-_STDOUT = "-"
 
 
-class Y4mWriter:
+class Y4mWriter(ByteStreamWriter):
     """Writes pictures as YUV4MPEG2.
 
     Args:
@@ -55,17 +48,8 @@ class Y4mWriter:
         self._format = picture_format
         self._rate = frame_rate or Fraction(25)
         self._aspect = sample_aspect_ratio
-        self._path = path
-        self._output: OutputFile | None = None
-        self._stream: BinaryIO
         self._header_written = False
-        self.frames = 0
-        if os.fspath(path) == _STDOUT:
-            self._stream = sys.stdout.buffer
-            return
-        self._output = OutputFile(path, overwrite=overwrite)
-        with translate_errors(path, "write"):
-            self._stream = self._output.temporary.open("wb")
+        super().__init__(path, overwrite=overwrite)
 
     def write(self, picture: Picture, pts: Fraction | None = None) -> None:
         """Appends a picture.
@@ -91,48 +75,6 @@ class Y4mWriter:
             for plane in picture.planes:
                 self._stream.write(np.ascontiguousarray(plane).data)
         self.frames += 1
-
-    def close(self) -> None:
-        """Completes the file.
-
-        Raises:
-            ContainerError: Nothing was written, or the last bytes could not be.
-        """
-        if not self.frames:
-            self.abort()
-            raise ContainerError(f"no pictures were written to {self._path}")
-        try:
-            with translate_errors(self._path, "write"):
-                self._stream.flush()
-                if self._output is not None:
-                    self._stream.close()
-        except BaseException:
-            self.abort()
-            raise
-        if self._output is not None:
-            self._output.commit()
-
-    def abort(self) -> None:
-        """Removes what was written so far."""
-        if self._output is not None:
-            # Closing flushes, and flushing fails again on a full disk.
-            with contextlib.suppress(OSError):
-                self._stream.close()
-            self._output.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _header(self, picture: Picture) -> bytes:
         assert self._format is not None
