@@ -72,12 +72,12 @@ def coded_size(
                 f"encode needs a network that enlarges or keeps the size, not one by {factor}; "
                 "encode the video yourself and use embed"
             )
-        large = 2 * factor.numerator  # the smallest even size that reduces to an even one
-        blocks = size // large
         if factor == 1:
             coded.append(size)
             final_size.append(size)
             continue
+        large = 2 * factor.numerator  # the smallest even size that reduces to an even one
+        blocks = size // large
         if blocks == 0:
             raise ModelError(f"pictures of {width}x{height} are too small to be reduced")
         coded.append(blocks * 2 * factor.denominator)
