@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
+
+_Made = TypeVar("_Made")
 
 class Spec:
     def __init__(
@@ -65,6 +69,7 @@ def decode_batch(
     values: npt.NDArray[np.float32],
     threads: int,
 ) -> list[list[tuple[int, bytes | None, bytes]] | None]: ...
+def frozen(type: type[_Made], names: tuple[str, ...], values: tuple[object, ...]) -> _Made: ...
 def parse_plain_unit(
     data: bytes,
     general_profile_idc: int,

@@ -231,6 +231,24 @@ nb::object parse_plain_unit(const nb::bytes& data, int general_profile_idc,
                           present(unit->cabac_unary_length_minus1), unit->payload_offset);
 }
 
+// An instance of a frozen dataclass without its __init__, which goes through object.__setattr__ for
+// each field and so takes longer than all the rest of parsing a unit.
+nb::object frozen(const nb::type_object& type, const nb::tuple& names, const nb::tuple& values) {
+    if (nb::len(names) != nb::len(values)) {
+        throw nnrcore::argument_error("there is not one value for each field");
+    }
+    PyObject* made =
+        PyType_GenericNew(reinterpret_cast<PyTypeObject*>(type.ptr()), nullptr, nullptr);
+    if (made == nullptr) throw nb::python_error();
+    nb::object owner = nb::steal(made);
+    for (std::size_t n = 0; n < nb::len(names); ++n) {
+        if (PyObject_GenericSetAttr(made, names[n].ptr(), values[n].ptr()) != 0) {
+            throw nb::python_error();
+        }
+    }
+    return owner;
+}
+
 nb::list table(const std::array<std::int32_t, nnrcore::kCostEntries>& entries) {
     nb::list list;
     for (const auto entry : entries) list.append(entry);
@@ -378,6 +396,8 @@ NB_MODULE(_native, m) {
     m.def("decode_batch", &decode_batch, "payloads"_a, nb::arg("codewords").noconvert(),
           nb::arg("tensors").noconvert(), nb::arg("levels").noconvert(),
           nb::arg("values").noconvert(), "threads"_a);
+
+    m.def("frozen", &frozen, "type"_a, "names"_a, "values"_a);
 
     m.def("parse_plain_unit", &parse_plain_unit, "data"_a, "general_profile_idc"_a,
           "mps_parent_signalling_enabled_flag"_a, "max_string_bytes"_a, "max_tensors"_a,

@@ -200,13 +200,15 @@ def _all_elements(units: Sequence[Unit], limits: Limits) -> list[tuple[Element, 
     """Tensors of each unit, their sum bounded before the first is decoded."""
     found: list[tuple[Element, ...]] = []
     tensors = elements = 0
-    for index, unit in enumerate(units):
-        if not isinstance(unit, DataUnit):
-            found.append(())
-            continue
-        with located(index, unit.header, 8 * unit.payload_offset):
-            found.append(elements_of(unit, limits))
-            for element in found[-1]:
+    with located(0, units[0].header) as place:
+        for index, unit in enumerate(units):
+            if not isinstance(unit, DataUnit):
+                found.append(())
+                continue
+            place.move(index, unit.header, 8 * unit.payload_offset)
+            own = elements_of(unit, limits)
+            found.append(own)
+            for element in own:
                 tensors += 1
                 elements += math.prod(element.shape)
             if tensors > limits.max_tensors:
@@ -251,15 +253,16 @@ def _decode_units(
     levels: dict[str, npt.NDArray[np.int32]] = {}
     coded: list[KeptCodeword] = []
     topology: TopologyPayload | None = None
-    for index, unit in enumerate(units):
-        if isinstance(unit, TopologyUnit):
-            with located(index, unit.header):
+    with located(0, units[0].header) as place:
+        for index, unit in enumerate(units):
+            if isinstance(unit, TopologyUnit):
+                place.move(index, unit.header)
                 topology = unpack_topology(unit, limits) or topology
-        if not isinstance(unit, DataUnit):
-            continue
-        kept: KeptCodeword = ()
-        values: Sequence[Array]
-        with located(index, unit.header, 8 * unit.payload_offset):
+            if not isinstance(unit, DataUnit):
+                continue
+            place.move(index, unit.header, 8 * unit.payload_offset)
+            kept: KeptCodeword = ()
+            values: Sequence[Array]
             working.check_parent(unit)
             if is_predicted:
                 working.check_prediction(unit)
@@ -280,11 +283,11 @@ def _decode_units(
                     sums[name] = convert(whole, data_format)
                 else:
                     tensors[name] = convert(each, data_format)
-        coded.append(kept)
-        if remembered:
-            received = _levels(kept)
-            levels.update(received)
-            working.note_unit(unit, received.items())
+            coded.append(kept)
+            if remembered:
+                received = _levels(kept)
+                levels.update(received)
+                working.note_unit(unit, received.items())
     if is_update:
         working.note_update(levels, sums or tensors)
     else:

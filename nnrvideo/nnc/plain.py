@@ -9,6 +9,7 @@ all of the syntax and tells what is wrong.  Where both read a unit, they read th
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Final
 
 from nnrvideo.entropy import BACKEND
@@ -21,6 +22,9 @@ if BACKEND == "native":
     from nnrvideo import _native
 
 _TYPES: Final = tuple(ParameterTypes(bits) for bits in range(16))
+_UNIT_FIELDS: Final = tuple(each.name for each in fields(DataUnit))
+_HEADER_FIELDS: Final = tuple(each.name for each in fields(UnitHeader))
+_NODE_FIELDS: Final = tuple(each.name for each in fields(NodeId))
 
 
 def parse_plain_unit(
@@ -65,17 +69,33 @@ def parse_plain_unit(
         unary_minus1,
         payload_offset,
     ) = found
-    return DataUnit(
-        payload_type,
-        ids,
-        dimensions,
-        payload=data[payload_offset:],
-        multiple=multiple,
-        nnr_decompressed_data_format=data_format,
-        node_id=None if node is None else NodeId(*node),
-        dq_flag=dq_flag,
-        compressed_parameter_types=_TYPES[types],
-        cabac_unary_length_minus1=unary_minus1,
-        payload_offset=payload_offset,
-        header=UnitHeader(UnitType.NNR_NDU, independent, None, long_form, len(data), offset),
+    header = (UnitType.NNR_NDU, independent, None, long_form, len(data), offset, ())
+    return _native.frozen(
+        DataUnit,
+        _UNIT_FIELDS,
+        (
+            payload_type,
+            ids,
+            dimensions,
+            data[payload_offset:],
+            (),
+            multiple,
+            True,
+            data_format,
+            None if node is None else _native.frozen(NodeId, _NODE_FIELDS, node),
+            None,
+            None,
+            None,
+            dq_flag,
+            True,
+            _TYPES[types],
+            0,
+            0,
+            unary_minus1,
+            0,
+            0,
+            (),
+            payload_offset,
+            _native.frozen(UnitHeader, _HEADER_FIELDS, header),
+        ),
     )

@@ -42,6 +42,8 @@ NEED_DATA: Final = NeedData.NEED_DATA
 class located:  # noqa: N801 - reads as the verb it stands for, like contextlib's own
     """Adds the unit, and the bit at which a part of it starts, to errors raised inside.
 
+    A loop over units enters it once and tells it of each unit by :meth:`move`.
+
     Args:
         index: Number of the unit.
         header: Of the unit.
@@ -55,8 +57,15 @@ class located:  # noqa: N801 - reads as the verb it stands for, like contextlib'
         self._header = header
         self._first_bit = first_bit
 
-    def __enter__(self) -> None:
+    def move(self, index: int, header: UnitHeader, first_bit: int = 0) -> None:
+        """Goes on to another unit."""
+        self._index = index
+        self._header = header
+        self._first_bit = first_bit
+
+    def __enter__(self) -> located:
         """Nothing to set up: a place is described only when something has gone wrong there."""
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Puts the place into the error that passes."""

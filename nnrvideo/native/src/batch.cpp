@@ -6,6 +6,7 @@
 #include <cmath>
 #include <exception>
 #include <limits>
+#include <numeric>
 #include <system_error>
 #include <thread>
 
@@ -89,11 +90,19 @@ void decode_batch(std::vector<BatchCodeword>& codewords, Span<std::int32_t> leve
             }
         }
     }
+    // The longest first, or one thread may end with it alone.
+    std::vector<std::size_t> order(codewords.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    if (threads > 1) {
+        std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+            return codewords[a].size > codewords[b].size;
+        });
+    }
     std::atomic<std::size_t> next{0};
     const auto work = [&] {
-        for (std::size_t n = next++; n < codewords.size(); n = next++) {
+        for (std::size_t n = next++; n < order.size(); n = next++) {
             try {
-                decode(codewords[n], levels, values);
+                decode(codewords[order[n]], levels, values);
             } catch (const std::exception&) {
                 // Not whole: whoever wants to know why decodes it by itself.
             }

@@ -12,13 +12,14 @@
 #include "checks.h"
 #include "nnrcore/errors.h"
 #include "nnrcore/tables.h"
+#include "pair.h"
 #include "rates.h"
+#include "ways.h"
 
 namespace nnrcore {
 namespace {
 
-using detail::Neighbourhood;
-using detail::Rates;
+using namespace detail;
 
 constexpr double kUnreached = std::numeric_limits<double>::max() / 2;
 
@@ -33,21 +34,6 @@ constexpr std::size_t kSegment = 16;
 
 // A rate of less weight decides nothing, and its costs would leave what a double can add up.
 constexpr double kSmallestLambda = 1e-9;
-
-constexpr std::uint8_t kZero = 0x20;  // mark of the zero branch beside predecessor and remainder
-
-// The two ways into a state, in the order they compete: predecessor, parity of the coded value.
-struct Arrival {
-    std::uint8_t from;
-    std::uint8_t parity;
-};
-constexpr Arrival kArrivals[kDqStates][2] = {
-    {{0, 0}, {4, 1}}, {{2, 0}, {6, 1}}, {{0, 1}, {4, 0}}, {{2, 1}, {6, 0}},
-    {{3, 1}, {7, 0}}, {{1, 1}, {5, 0}}, {{3, 0}, {7, 1}}, {{1, 0}, {5, 1}}};
-
-unsigned remainder_of(unsigned state, unsigned parity) {
-    return parity ? 2 - (state & 1) : 3 * (state & 1);
-}
 
 unsigned turned(unsigned state, unsigned turns) {
     for (; turns > 0; --turns) state = kDqNext[state][0];
@@ -74,8 +60,20 @@ private:
 };
 
 struct Survivors {
-    std::array<double, kDqStates> costs;
+    Pair costs[kPairs];
     std::array<std::uint8_t, kDqStates> previous;  // context increment of the value before
+
+    double cost(unsigned state) const { return costs[kPlaceOf[state] / 2][kPlaceOf[state] & 1]; }
+    void set_cost(unsigned state, double cost) {
+        Pair& pair = costs[kPlaceOf[state] / 2];
+        pair = kPlaceOf[state] & 1 ? Pair{pair[0], cost} : Pair{cost, pair[1]};
+    }
+};
+
+// The cheapest branch of either parity out of the states of each pair.
+struct Branches {
+    Pair even[kPairs];
+    Pair odd[kPairs];
 };
 
 class Trellis {
@@ -87,8 +85,8 @@ public:
           weight_(weight),
           with_rate_(with_rate),
           levels_(levels) {
-        survivors_.costs.fill(kUnreached);
-        survivors_.costs[0] = 0.0;
+        for (Pair& pair : survivors_.costs) pair = both(kUnreached);
+        survivors_.set_cost(0, 0.0);
         survivors_.previous.fill(0);
     }
 
@@ -106,7 +104,7 @@ public:
         if (turns == 0) return;
         Survivors moved;
         for (unsigned state = 0; state < kDqStates; ++state) {
-            moved.costs[turned(state, turns)] = survivors_.costs[state];
+            moved.set_cost(turned(state, turns), survivors_.cost(state));
             moved.previous[turned(state, turns)] = survivors_.previous[state];
         }
         survivors_ = moved;
@@ -124,17 +122,15 @@ public:
         step.lowest = std::max<std::int64_t>(1, static_cast<std::int64_t>(x) - 1);
         step.negative = scaled < 0;
         step.turns = 0;
-        double distortions[4];
-        for (unsigned remainder = 0; remainder < 4; ++remainder) {
-            const double error = x - static_cast<double>(step.multiple(remainder));
-            distortions[remainder] = weight_ * (error * error);
-        }
-        const double zero_distortion = weight_ * (x * x);
+        const Pair lowest = both(static_cast<double>(step.lowest));
+        const Distortions distortions = {distortion(x, lowest, kToEven[step.lowest & 3]),
+                                         distortion(x, lowest, kToOdd[step.lowest & 3]),
+                                         weight_ * (x * x)};
         if (with_rate_) {
-            extend_with_rate(step, distortions, zero_distortion);
+            extend_with_rate(step, distortions);
             if (size_ - adapted_ == kSegment) follow();
         } else {
-            extend(step, distortions, zero_distortion);
+            extend(step, distortions);
         }
     }
 
@@ -144,109 +140,139 @@ public:
     }
 
 private:
+    // Of the multiples around a value and of zero, each pair by parity.
+    struct Distortions {
+        Pair from_even;
+        Pair from_odd;
+        double zero;
+    };
+
     // What led into each state: predecessor in bits 0...2, remainder in bits 3 and 4, or kZero.
     struct Step {
         std::size_t at;
         std::int64_t lowest;  // of the four multiples around |x|
-        std::array<std::uint8_t, kDqStates> origin;
-        std::uint8_t turns;  // even steps after the value, of rows that are skipped
+        std::uint64_t origins;  // a byte for each state
+        std::uint8_t turns;     // even steps after the value, of rows that are skipped
         bool negative;
 
+        unsigned origin(unsigned state) const {
+            return static_cast<unsigned>(origins >> 8 * state) & 0xffu;
+        }
         std::int64_t multiple(unsigned remainder) const {
             return lowest + static_cast<std::int64_t>(
                                 (remainder - static_cast<unsigned>(lowest & 3)) & 3u);
         }
         std::int64_t level(unsigned state) const {
-            const std::uint8_t chosen = origin[state];
+            const unsigned chosen = origin(state);
             const std::int64_t magnitude = chosen & kZero ? 0 : multiple(chosen >> 3 & 3u);
             return negative ? -magnitude : magnitude;
         }
     };
 
-    void extend(Step& step, const double* distortions, double zero_distortion) {
-        // Without rates the best branch of either parity is the same for all states alike.
-        double even[2];
-        std::uint8_t even_mark[2];
-        for (unsigned odd = 0; odd < 2; ++odd) {
-            const unsigned remainder = remainder_of(odd, 0);
-            const bool zero = zero_distortion < distortions[remainder];
-            even[odd] = zero ? zero_distortion : distortions[remainder];
-            even_mark[odd] = zero ? kZero : static_cast<std::uint8_t>(remainder << 3);
-        }
-        const double odd_distortion[2] = {distortions[2], distortions[1]};
-        constexpr std::uint8_t odd_mark[2] = {2 << 3, 1 << 3};
-        std::array<double, kDqStates> best;
-        for (unsigned target = 0; target < kDqStates; ++target) {
-            const Arrival first = kArrivals[target][0];
-            const Arrival second = kArrivals[target][1];
-            const unsigned a = first.from & 1u;
-            const unsigned b = second.from & 1u;
-            const double cost_a =
-                survivors_.costs[first.from] + (first.parity ? odd_distortion[a] : even[a]);
-            const double cost_b =
-                survivors_.costs[second.from] + (second.parity ? odd_distortion[b] : even[b]);
-            const unsigned mark_a = first.from | (first.parity ? odd_mark[a] : even_mark[a]);
-            const unsigned mark_b = second.from | (second.parity ? odd_mark[b] : even_mark[b]);
-            // Which of the two is cheaper is a toss-up: selected without a branch.
-            best[target] = std::min(cost_a, cost_b);
-            const unsigned later = 0u - static_cast<unsigned>(cost_b < cost_a);
-            step.origin[target] =
-                static_cast<std::uint8_t>(mark_a ^ ((mark_a ^ mark_b) & later));
-        }
-        survivors_.costs = best;
+    Pair distortion(double x, Pair lowest, const double* to) const {
+        const Pair error = both(x) - (lowest + Pair{to[0], to[1]});
+        return both(weight_) * (error * error);
     }
 
-    void extend_with_rate(Step& step, const double* distortions, double zero_distortion) {
+    void extend(Step& step, const Distortions& distortions) {
+        // Without rates the best branch of either parity is the same for all states alike.
+        const double even = distortions.from_even[0];
+        const double odd = distortions.from_odd[0];
+        const bool even_zero = distortions.zero < even;
+        const bool odd_zero = distortions.zero < odd;
+        const Pair branches[2][2] = {
+            {both(even_zero ? distortions.zero : even), both(distortions.from_even[1])},
+            {both(odd_zero ? distortions.zero : odd), both(distortions.from_odd[1])}};
+        Branches out;
+        for (unsigned pair = 0; pair < kPairs; ++pair) {
+            out.even[pair] = survivors_.costs[pair] + branches[pair / 2][0];
+            out.odd[pair] = survivors_.costs[pair] + branches[pair / 2][1];
+        }
+        const Marks& marks = kMarks[even_zero][odd_zero];
+        arrive(step, out, marks.first.mask(), marks.second.mask());
+    }
+
+    void extend_with_rate(Step& step, const Distortions& distortions) {
         const Neighbourhood around = surroundings_.at(step.at);
-        double non_zero[4];
+        const double from[4] = {distortions.from_even[0], distortions.from_odd[1],
+                                distortions.from_even[1], distortions.from_odd[0]};
+        Pair non_zero[4];
         for (unsigned remainder = 0; remainder < 4; ++remainder) {
             const std::int64_t k = (step.multiple(remainder) + 1) >> 1;
             non_zero[remainder] =
-                distortions[remainder] + rates_.magnitude(k, step.negative, around);
+                both(from[remainder] + rates_.magnitude(k, step.negative, around));
         }
-        // The cheapest branch of either parity out of each state.
-        double costs[2][kDqStates];
-        std::uint8_t marks[2][kDqStates];
-        for (unsigned state = 0; state < kDqStates; ++state) {
-            const unsigned previous = survivors_.previous[state];
-            const double base = survivors_.costs[state];
-            const double zero = base + (zero_distortion +
-                                        rates_.significance(state, previous, around, false));
-            const double other = base + (rates_.significance(state, previous, around, true) +
-                                         rates_.sign(previous, step.negative, around));
-            for (unsigned parity = 0; parity < 2; ++parity) {
-                const unsigned remainder = remainder_of(state, parity);
-                costs[parity][state] = other + non_zero[remainder];
-                marks[parity][state] = static_cast<std::uint8_t>(state | remainder << 3);
+        Branches out;
+        PairMask zeros[kPairs];
+        for (unsigned pair = 0; pair < kPairs; ++pair) {
+            double zero[2];
+            double other[2];
+            for (unsigned n = 0; n < 2; ++n) {
+                const unsigned state = kStateAt[2 * pair + n];
+                const unsigned previous = survivors_.previous[state];
+                zero[n] = rates_.significance(state, previous, around, false);
+                other[n] = rates_.significance(state, previous, around, true) +
+                           rates_.sign(previous, step.negative, around);
             }
-            if (zero < costs[0][state]) {
-                costs[0][state] = zero;
-                marks[0][state] = static_cast<std::uint8_t>(state | kZero);
-            }
+            const Pair base = survivors_.costs[pair];
+            const Pair with_zero = base + (both(distortions.zero) + Pair{zero[0], zero[1]});
+            const Pair with_other = base + Pair{other[0], other[1]};
+            const unsigned odd = pair / 2;
+            const Pair even_branch = with_other + non_zero[remainder_of(odd, 0)];
+            zeros[pair] = less(with_zero, even_branch);
+            out.even[pair] = select(zeros[pair], with_zero, even_branch);
+            out.odd[pair] = with_other + non_zero[remainder_of(odd, 1)];
         }
+        // Even branches lead first into states 0, 1, 6 and 7, second into the others.
+        constexpr Marks differing = differing_marks();
+        const PairMask first =
+            kMarks[0][0].first.mask() ^
+            (differing.first.mask() & ((zeros[0] & bytes_of(0).mask()) |
+                                       (zeros[2] & bytes_of(6).mask())));
+        const PairMask second =
+            kMarks[0][0].second.mask() ^
+            (differing.second.mask() & ((zeros[1] & bytes_of(2).mask()) |
+                                        (zeros[3] & bytes_of(4).mask())));
+        arrive(step, out, first, second);
         const std::uint8_t sign = step.negative ? 1 : 2;
-        for (unsigned target = 0; target < kDqStates; ++target) {
-            const Arrival first = kArrivals[target][0];
-            const Arrival second = kArrivals[target][1];
-            const double cost_a = costs[first.parity][first.from];
-            const double cost_b = costs[second.parity][second.from];
-            const bool later = cost_b < cost_a;
-            survivors_.costs[target] = later ? cost_b : cost_a;
-            const std::uint8_t mark =
-                later ? marks[second.parity][second.from] : marks[first.parity][first.from];
-            step.origin[target] = mark;
-            survivors_.previous[target] = mark & kZero ? 0 : sign;
+        for (unsigned state = 0; state < kDqStates; ++state) {
+            survivors_.previous[state] = step.origin(state) & kZero ? 0 : sign;
         }
     }
 
+    // Keeps the cheaper of the two ways into each state; which one it is, is a toss-up and decided
+    // without branches.
+    void arrive(Step& step, const Branches& out, PairMask first, PairMask second) {
+        // States 0 and 1, 2 and 3, 4 and 5, 6 and 7.
+        const Pair before[kPairs] = {out.even[0], out.odd[0], out.odd[2], out.even[2]};
+        const Pair after[kPairs] = {out.odd[1], out.even[1], out.even[3], out.odd[3]};
+        Pair best[kPairs];
+        PairMask later{0, 0};
+        for (unsigned n = 0; n < kPairs; ++n) {
+            const PairMask which = less(after[n], before[n]);
+            best[n] = select(which, after[n], before[n]);
+            later = later | (which & bytes_of(2 * n).mask());
+        }
+        const PairMask marks = first ^ ((first ^ second) & later);
+        step.origins =
+            static_cast<std::uint64_t>(marks[0]) | static_cast<std::uint64_t>(marks[1]);
+        survivors_.costs[0] = Pair{best[0][0], best[1][0]};
+        survivors_.costs[1] = Pair{best[2][0], best[3][0]};
+        survivors_.costs[2] = Pair{best[1][1], best[0][1]};
+        survivors_.costs[3] = Pair{best[3][1], best[2][1]};
+    }
+
     unsigned best_state() const {
-        const auto& costs = survivors_.costs;
-        return static_cast<unsigned>(std::min_element(costs.begin(), costs.end()) - costs.begin());
+        unsigned best = 0;
+        for (unsigned state = 1; state < kDqStates; ++state) {
+            if (survivors_.cost(state) < survivors_.cost(best)) best = state;
+        }
+        return best;
     }
 
     // State that the survivor of `state` was in before value `index`.
     unsigned before(std::size_t index, unsigned state) const {
-        const unsigned from = steps_[index].origin[state] & 7u;
+        const unsigned from = steps_[index].origin(state) & 7u;
         return index == 0 ? from : turned(from, (4u - steps_[index - 1].turns) & 3u);
     }
 
@@ -264,9 +290,9 @@ private:
         trace(adapted_);
         for (; adapted_ < size_; ++adapted_) {
             const Step& step = steps_[adapted_];
-            const unsigned state = step.origin[path_[adapted_]] & 7u;
+            const unsigned state = step.origin(path_[adapted_]) & 7u;
             const std::int64_t level = step.level(path_[adapted_]);
-            const std::int64_t k = detail::contract(level, state);
+            const std::int64_t k = contract(level, state);
             rates_.adapt(k, state, adapted_previous_, surroundings_.at(step.at));
             adapted_previous_ = k == 0 ? 0 : k < 0 ? 1 : 2;
         }
@@ -289,7 +315,7 @@ private:
             for (std::size_t index = size_; index-- > kSettled && back != path_[index];) {
                 back = before(index, back);
                 if (index == kSettled && back != path_[kSettled - 1]) {
-                    survivors_.costs[state] = kUnreached;
+                    survivors_.set_cost(state, kUnreached);
                 }
             }
         }
@@ -415,7 +441,7 @@ void run(Quantiser& quantiser, const TensorSpec& spec, Span<const float> values,
 
 void quantise_tensor(const TensorSpec& spec, Span<const float> values, float step, double lambda,
                      const TensorChoices& choices, Span<std::int32_t> levels) {
-    detail::check_encodable(spec, {levels.data, levels.size}, choices);
+    check_encodable(spec, {levels.data, levels.size}, choices);
     if (values.size != levels.size) throw argument_error("levels do not have the values' size");
     if (spec.codebook_size) throw argument_error("a codebook has no evenly spaced levels");
     if (!(step > 0.0f) || !std::isfinite(step)) {
