@@ -189,7 +189,8 @@ def _attempt_locked(task: Task, folder: Path) -> Outcome:
             return old
         files = _make_ready(folder, task, identity, inputs)
         paths = {name: each.path for name, each in inputs.items()}
-        result = dict(kind.run({**task.arguments, **paths}, files))
+        # As JSON has it, so that it reads the same now and when it is found done.
+        result = json.loads(_text(kind.run({**task.arguments, **paths}, files)))
         _require_unchanged(inputs)
         outcome = Outcome(
             "done",
@@ -291,8 +292,11 @@ def _remove_temporary(folder: Path) -> None:
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode(), overwrite=True)
+    write_bytes(path, (_text(value) + "\n").encode(), overwrite=True)
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _cpu_seconds() -> float:

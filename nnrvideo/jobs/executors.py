@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 from nnrvideo.errors import JobError
@@ -98,11 +99,12 @@ def dask_cluster(address: str) -> Iterator[Submit]:
         JobError: There is no scheduler at this address.
     """
     try:
-        from distributed import Client
+        # By name, so that types are checked alike with and without it.
+        client_of = import_module("distributed").Client
     except ImportError as error:
         raise ImportError("a cluster needs Dask: pip install nnrvideo[cluster]") from error
     try:
-        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        client = client_of(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise JobError(f"no Dask scheduler at {address}: {error}") from error
     with client, client.get_executor(pure=False) as executor:

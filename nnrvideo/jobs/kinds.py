@@ -157,4 +157,4 @@ def _short(value: object) -> str:
 
 
 #: Every kind that a job list may name.
-KINDS: Final = Registry(MappingProxyType({}))
+KINDS: Final = Registry(MappingProxyType({"encode": "nnrvideo.training.encode_job:ENCODE"}))

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,3 +115,35 @@ def make_list(kinds: Registry, tmp_path: Path) -> Callable[..., JobList]:
         return JobList.from_json(document, base=tmp_path, kinds=kinds)
 
     return make
+
+
+@pytest.fixture
+def dask_scheduler(kinds: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Dask cluster with two workers in processes of their own, on loopback."""
+    pytest.importorskip("distributed", reason="Dask is the optional extra [cluster]")
+    folder = tmp_path_factory.mktemp("dask")
+    place = folder / "scheduler.json"
+    log = (folder / "log").open("wb")
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", *arguments]
+        return subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+
+    processes = [
+        start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
+              "--scheduler-file", str(place), "--no-dashboard"),
+        start("distributed.cli.dask_worker", "--scheduler-file", str(place), "--nworkers", "2",
+              "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard"),
+    ]  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not place.exists():
+            assert time.monotonic() < end, (folder / "log").read_text()
+            time.sleep(0.05)
+        yield json.loads(place.read_text())["address"]
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+        log.close()

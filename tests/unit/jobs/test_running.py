@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from nnrvideo.errors import JobError
-from nnrvideo.jobs import in_process, job_status, local_workers, run_jobs
+from nnrvideo.jobs import dask_cluster, in_process, job_status, local_workers, run_jobs
 from nnrvideo.jobs.attempt import attempt
 from nnrvideo.jobs.identity import sha256_of
 from nnrvideo.jobs.run import task_of
@@ -290,3 +290,9 @@ def test_no_worker_is_no_number_of_workers():
 
 def test_an_empty_list_is_done(make_list, tmp_path: Path):
     assert run_jobs(make_list(), tmp_path / "run").require() == {}
+
+
+def test_a_cluster_without_dask_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match=r"nnrvideo\[cluster\]"), dask_cluster("tcp://x:1"):
+        pass
