@@ -32,15 +32,17 @@ is data and may come from strangers: it names kinds of :data:`KINDS`, never code
 and ``ID/lock``.  A job runs again only if its arguments, its kind's version, the content of its
 input files or its own files have changed.
 
-This package knows what jobs are, not what they do; it depends on ``errors`` and ``files`` only.
+This package knows what jobs are, not what they do; it depends on ``errors``, ``files`` and
+``jsontext`` only.
 """
 
 from nnrvideo.jobs.attempt import Outcome
 from nnrvideo.jobs.executors import dask_cluster, in_process, local_workers
 from nnrvideo.jobs.joblist import Job, JobList
-from nnrvideo.jobs.kinds import JSON, KINDS, Field, Kind, Registry
+from nnrvideo.jobs.kinds import KINDS, Field, Kind, Registry
 from nnrvideo.jobs.run import RunReport, run_jobs
 from nnrvideo.jobs.status import JobStatus, job_status
+from nnrvideo.jsontext import JSON
 
 __all__ = [
     "JSON",

@@ -26,8 +26,9 @@ from nnrvideo.errors import ContainerError, JobError
 from nnrvideo.files import write_bytes
 from nnrvideo.jobs.identity import FileIdentity, job_identity
 from nnrvideo.jobs.joblist import argument_problems, input_paths
-from nnrvideo.jobs.kinds import JSON, Kind, kind_at
+from nnrvideo.jobs.kinds import Kind, kind_at
 from nnrvideo.jobs.locks import JobLock, lock_owner
+from nnrvideo.jsontext import JSON
 
 State = Literal["done", "failed", "busy", "lost", "blocked"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from nnrvideo.errors import JobError
-from nnrvideo.jobs.kinds import JSON
+from nnrvideo.jsontext import JSON
 
 _CHUNK = 1 << 20
 

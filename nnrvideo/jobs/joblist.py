@@ -26,14 +26,14 @@ from typing import Any, Final, Self, final
 
 from nnrvideo.errors import JobError
 from nnrvideo.files import PathLike, write_bytes
-from nnrvideo.jobs.kinds import JSON, KINDS, Kind, Registry
+from nnrvideo.jobs.kinds import KINDS, Kind, Registry
+from nnrvideo.jsontext import JSON, parse_json
 
 FORMAT: Final = "nnrvideo-jobs"
 VERSION: Final = 1
 
 _MAX_BYTES: Final = 64 << 20
 _MAX_JOBS: Final = 100_000
-_MAX_DEPTH: Final = 32
 _MAX_PROBLEMS: Final = 20  # told at once
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _REFERENCES: Final = frozenset({"$result", "$file"})
@@ -110,8 +110,9 @@ class JobList:
         if len(data) > _MAX_BYTES:
             raise JobError(f"{path}: a job list has at most {_MAX_BYTES} bytes")
         try:
-            return cls.from_json(parse_json(data), base=path.parent.resolve(), kinds=kinds)
-        except JobError as error:
+            value = parse_json(data)
+            return cls.from_json(value, base=path.parent.resolve(), kinds=kinds)
+        except (JobError, ValueError) as error:
             raise JobError(f"{path}: {error}") from error
 
     @classmethod
@@ -149,30 +150,6 @@ class JobList:
     def sorter(self) -> TopologicalSorter[str]:
         """Which job can run when; not prepared yet."""
         return TopologicalSorter({job.id: job.after for job in self.jobs})
-
-
-def parse_json(data: bytes) -> JSON:
-    """Strict JSON: no twice given names, no infinities, bounded depth.
-
-    Raises:
-        JobError: It is not.
-    """
-
-    def refuse(name: str) -> float:
-        raise ValueError(f"{name} is no number of JSON")
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            raise ValueError("a name is given twice in one object")
-        return value
-
-    try:
-        value: JSON = json.loads(data, parse_constant=refuse, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
-        raise JobError(f"no proper JSON: {error}") from error
-    _require_depth(value)
-    return value
 
 
 def map_references(value: JSON, replace: Callable[[str, list[Any]], JSON]) -> JSON:
@@ -309,17 +286,3 @@ def _reference_problems(job: Job) -> list[str]:
         map_references(value, look)
         problems[count:] = [f"{field_name}: {each}" for each in problems[count:]]
     return problems
-
-
-def _require_depth(value: JSON) -> None:
-    level: list[JSON] = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [
-            inner
-            for each in level
-            if isinstance(each, list | dict)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
-        if not level:
-            return
-    raise JobError(f"nested deeper than {_MAX_DEPTH} levels")

@@ -15,9 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, final
 
 from nnrvideo.errors import JobError
-
-JSON = None | bool | int | float | str | list[Any] | dict[str, Any]
-"""A value as JSON has it."""
+from nnrvideo.jsontext import JSON
 
 Run = Callable[[Mapping[str, JSON], Path], Mapping[str, JSON]]
 """The function of a kind; see :mod:`nnrvideo.jobs` for what it must keep to."""

@@ -20,7 +20,7 @@ from nnrvideo.files import PathLike
 from nnrvideo.jobs.attempt import FILES, Outcome, Task, finished
 from nnrvideo.jobs.executors import Executor, Submit, in_process
 from nnrvideo.jobs.joblist import Job, JobList, map_references
-from nnrvideo.jobs.kinds import JSON
+from nnrvideo.jsontext import JSON
 
 _BUSY_SECONDS: Final = 1.0  # between looks at what somebody else is doing
 

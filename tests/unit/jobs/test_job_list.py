@@ -99,6 +99,7 @@ def test_tells_all_problems_at_once(kinds):
         b'{"format": "nnrvideo-jobs", "version": NaN, "jobs": []}',
         b'{"format": "nnrvideo-jobs", "version": 1, "jobs": ' + b"[" * 40 + b"]" * 40 + b"}",
         b"\xff\xfe",
+        b'{"format": "nnrvideo-jobs", "version": ' + b"1" * 400 + b"}",
     ],
 )
 def test_damaged_text_is_refused_in_one_line(tmp_path, text):
