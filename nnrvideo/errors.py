@@ -119,6 +119,10 @@ class ContainerError(NnrVideoError):
     """A media file cannot be opened, read or written."""
 
 
+class DatasetError(NnrVideoError):
+    """Training data cannot be read, or contradict themselves; says which file and which entry."""
+
+
 class JobError(NnrVideoError):
     """A job list cannot be accepted, or jobs of it failed.
 
