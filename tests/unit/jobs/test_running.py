@@ -296,3 +296,14 @@ def test_a_cluster_without_dask_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"nnrvideo\[cluster\]"), dask_cluster("tcp://x:1"):
         pass
+
+
+@pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS.keys())
+def test_a_place_that_cannot_be_written_costs_that_job_only(make_list, tmp_path, executor):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a").write_bytes(b"in the way")
+    jobs = make_list(("a", "add", {"a": 1, "b": 1}), ("b", "add", {"a": 1, "b": 1}))
+    outcomes = run_jobs(jobs, tmp_path / "run", executor()).outcomes
+    assert outcomes["a"].state == "failed"
+    assert "exists" in outcomes["a"].error
+    assert outcomes["b"].state == "done"
