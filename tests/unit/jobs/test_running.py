@@ -233,6 +233,38 @@ def test_an_interrupted_job_continues_with_its_files(make_list, calls, tmp_path)
     assert "noise" in (tmp_path / "run" / "a" / "log.txt").read_text()
 
 
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_with_the_same_files(make_list, calls, tmp_path):
+    later = [
+        (f"b{n}", "steps", {"seed": n, "earlier": {"$result": [f"a{n}", "bytes"]}}, f"a{n}")
+        for n in range(4)
+    ]
+    jobs = make_list(*[(f"a{n}", "steps", {"seed": n}) for n in range(4)], *later)
+    whole = run_jobs(jobs, tmp_path / "whole").require()
+    jobs.save(tmp_path / "list.json")
+    program = (
+        "from nnrvideo.jobs import *\n"
+        "kinds = Registry({'steps': 'nnrvideo_test_kinds:STEPS'})\n"
+        f"run_jobs(JobList.load({str(tmp_path / 'list.json')!r}, kinds=kinds), "
+        f"{str(tmp_path / 'killed')!r}, local_workers(2)).require()"
+    )
+    kills = 0
+    for more in (1, 1, 2, 3, 1, 2):
+        parent = subprocess.Popen([sys.executable, "-P", "-c", program])
+        target = len(calls()) + more  # jobs that shall have begun, so that one is in work
+        until(lambda parent=parent, n=target: len(calls()) >= n or parent.poll() is not None)
+        kills += parent.poll() is None
+        parent.kill()
+        parent.wait()
+    killed = run_jobs(jobs, tmp_path / "killed").require()
+    assert kills >= 3
+    assert {n: o.files["whole"].sha256 for n, o in killed.items()} == {
+        n: o.files["whole"].sha256 for n, o in whole.items()
+    }
+    assert {n: o.result for n, o in killed.items()} == {n: o.result for n, o in whole.items()}
+    assert not [each for each in (tmp_path / "killed").rglob(".*")]
+
+
 def test_two_runs_of_one_list_share_the_work(make_list, calls, tmp_path):
     jobs = make_list(("a", "wait", {"until": str(tmp_path / "go")}), ("b", "add", {"a": 1, "b": 1}))
     reports = []
