@@ -115,6 +115,24 @@ class RawFormat:
             chroma, depth = self.layout.chroma_format, self.layout.bit_depth
             yield Picture(tuple(planes), chroma, depth, self._colour)
 
+    @property
+    def is_planes(self) -> bool:
+        """Whether the memory of a frame holds the samples as they are, so that views suffice."""
+        return not self.layout.shift
+
+    @contextmanager
+    def planes_of(self, buffer: Any) -> Iterator[Picture]:
+        """A picture to be filled, in a writable buffer without GstVideoMeta, inside the context.
+
+        Raises:
+            ValueError: The buffer is too small or cannot be mapped, or see :attr:`is_planes`.
+        """
+        if not self.is_planes:
+            raise ValueError(f"samples of {self.name} must be shifted")
+        with _mapped(buffer, Gst.MapFlags.WRITE) as memory:
+            planes = tuple(self._views(memory, self._planes))
+            yield Picture(planes, self.layout.chroma_format, self.layout.bit_depth)
+
     def store(self, picture: Picture, buffer: Any) -> None:
         """Copies a picture of exactly this format into a writable buffer without GstVideoMeta.
 

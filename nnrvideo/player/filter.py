@@ -9,7 +9,7 @@ is known to have the signalled shape and the first real picture costs no more th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -32,7 +32,8 @@ from nnrvideo.runtime.layout import (
     tensor_is_plane,
     whole_planes,
 )
-from nnrvideo.runtime.resample import Upscaler, change_depth, resize_plane
+from nnrvideo.runtime.planes import PlanePool
+from nnrvideo.runtime.resample import Upscaler, resize_component
 from nnrvideo.runtime.tiling import Band, TilePlan, plan_bands, plan_tiles
 from nnrvideo.sei import Nnpfc
 
@@ -118,6 +119,7 @@ class NetworkFilter:
             channel.component
             for channel in channels_of(self._out.order_idc, self.target.chroma_format)
         }
+        self._pool = PlanePool()
         self._spare = [self._input_buffer()]  # input tensors that nobody is using
         self._margin = (0, 0)
         self._margin = self._find_margin()
@@ -156,48 +158,70 @@ class NetworkFilter:
             max_bytes=max_bytes,
         )
 
-    def process(self, picture: Picture, strength: float = 1.0) -> Picture:
+    def process(
+        self, picture: Picture, strength: float = 1.0, into: Picture | None = None
+    ) -> Picture:
         """Filters one picture.
 
         Args:
             picture: Of the format ``source``.
             strength: StrengthControlVal, 0 to 1, for networks that take it.
+            into: Picture of the format ``target`` whose planes take the samples; what they hold
+                if the network fails is not said.
 
         Returns:
-            A picture of the format ``target``.
+            A picture of the format ``target``, with the planes of ``into`` if given.
 
         Raises:
-            ValueError: The picture has another format.
+            ValueError: A picture has another format.
             InferenceError: The network failed.
         """
         if picture.format != self.source:
             raise ValueError(f"the filter is for {self.source}, got {picture.format}")
+        if into is not None and into.format != self.target:
+            raise ValueError(f"the filter makes {self.target}, the planes are for {into.format}")
         if self.bands:
-            made = self._process_bands(picture, strength)
+            made = self._process_bands(picture, strength, into)
         elif self.plan.count == 1:
-            made = self._process_whole(picture, strength)
+            made = self._process_whole(picture, strength, into)
         else:
-            made = self._process_patches(picture, strength)
+            made = self._process_patches(picture, strength, into)
         planes = tuple(
-            made[component] if component in made else self._plain_plane(picture, component)
-            for component in range(self.target.chroma_format.planes)
+            plane if plane is not None else self._plain_plane(picture, component, into)
+            for component, plane in enumerate(made)
         )
         colour = characteristics.output_colour(self._nnpfc, picture.colour)
-        return Picture(planes, self.target.chroma_format, self.target.bit_depth, colour)
+        return Picture(
+            into.planes if into else planes,
+            self.target.chroma_format,
+            self.target.bit_depth,
+            colour,
+        )
 
-    def _process_whole(self, picture: Picture, strength: float) -> dict[int, Plane]:
+    def _process_whole(
+        self, picture: Picture, strength: float, into: Picture | None
+    ) -> Sequence[Plane | None]:
         plan = self.plan
         size = plan.input_height, plan.input_width
         if tensor_is_plane(picture, self._in, self._port.dtype, size):
-            batch = picture.planes[0].reshape((1, *self._item_shape()))
-            return whole_planes(self._run(batch)[0], self._out, self.target)
-        with self._borrowed_buffer() as buffer:
-            origin = -plan.overlap, -plan.overlap
-            fill_input(buffer[0], picture, self._in, origin, self._rules, strength)
-            return whole_planes(self._run(buffer[:1])[0], self._out, self.target)
+            tensor = self._run(picture.planes[0].reshape((1, *self._item_shape())))[0]
+        else:
+            with self._borrowed_buffer() as buffer:
+                origin = -plan.overlap, -plan.overlap
+                fill_input(buffer[0], picture, self._in, origin, self._rules, strength)
+                tensor = self._run(buffer[:1])[0]
+        if into is None:
+            # What the runtime allocated is the picture.
+            found = whole_planes(tensor, self._out, self.target)
+            return [found.get(c) for c in range(self.target.chroma_format.planes)]
+        planes = self._planes_to_fill(into)
+        store_output(tensor, self._out, (0, 0), self.target, planes)
+        return planes
 
-    def _process_bands(self, picture: Picture, strength: float) -> dict[int, Plane]:
-        planes = self._empty_planes()
+    def _process_bands(
+        self, picture: Picture, strength: float, into: Picture | None
+    ) -> Sequence[Plane | None]:
+        planes = self._planes_to_fill(into)
         overlap = self.plan.overlap
         with self._borrowed_buffer() as buffer:
             # The buffer is as high as the highest band; lower ones use the rows at its top.
@@ -216,19 +240,22 @@ class NetworkFilter:
                 at = (inside,) if self._out.component_last else (slice(None), inside)
                 corner = 0, int(band.top * down)
                 store_output(result[at], self._out, corner, self.target, planes)
-        return {component: plane for component, plane in enumerate(planes) if plane is not None}
+        return planes
 
-    def _empty_planes(self) -> list[Plane | None]:
-        """Planes to be filled, for the components that the network makes."""
-        return [
-            np.empty(self.target.plane_shape(component), self.target.dtype)
-            if component in self.made
-            else None
-            for component in range(self.target.chroma_format.planes)
-        ]
+    def _planes_to_fill(self, into: Picture | None) -> list[Plane | None]:
+        """Planes for the components that the network makes; None for the others."""
+        planes: list[Plane | None] = [None] * self.target.chroma_format.planes
+        for component in self.made:
+            planes[component] = into.planes[component] if into else self._new_plane(component)
+        return planes
 
-    def _process_patches(self, picture: Picture, strength: float) -> dict[int, Plane]:
-        planes = self._empty_planes()
+    def _new_plane(self, component: int) -> Plane:
+        return self._pool.plane(self.target.plane_shape(component), self.target.dtype)
+
+    def _process_patches(
+        self, picture: Picture, strength: float, into: Picture | None
+    ) -> Sequence[Plane | None]:
+        planes = self._planes_to_fill(into)
         with self._borrowed_buffer() as buffer:
             for origins in _batches(self.plan):
                 for item, (x, y) in zip(buffer, origins, strict=False):
@@ -239,7 +266,7 @@ class NetworkFilter:
                     # Whole numbers, because patches scale to whole samples and x counts patches.
                     corner = int(x * self._scale[0]), int(y * self._scale[1])
                     store_output(item, self._out, corner, self.target, planes)
-        return {component: plane for component, plane in enumerate(planes) if plane is not None}
+        return planes
 
     @contextmanager
     def _borrowed_buffer(self) -> Iterator[Array]:
@@ -253,14 +280,19 @@ class NetworkFilter:
         finally:
             self._spare.append(buffer)
 
-    def _plain_plane(self, picture: Picture, component: int) -> Plane:
+    def _plain_plane(self, picture: Picture, component: int, into: Picture | None) -> Plane:
         """A colour component that the network leaves to the player."""
-        rows, columns = self.target.plane_shape(component)
-        depth = self.target.bit_depth
-        if component >= len(picture.planes):
-            return np.full((rows, columns), 1 << (depth - 1), self.target.dtype)
-        plane = change_depth(picture.planes[component], picture.bit_depth, depth)
-        return resize_plane(plane, columns, rows, depth, self._upscaler)
+        if into is not None:
+            out = into.planes[component]
+        elif (
+            component < len(picture.planes)
+            and picture.bit_depth == self.target.bit_depth
+            and picture.planes[component].shape == self.target.plane_shape(component)
+        ):
+            return picture.planes[component]
+        else:
+            out = self._new_plane(component)
+        return resize_component(picture, component, self.target, self._upscaler, out)
 
     def _run(self, batch: Array) -> Array:
         """Runs patches; returns (N, C, height, width), or with channels last, overlap cut off."""

@@ -317,10 +317,12 @@ def _gather(  # noqa: PLR0917
         return
     px = pad_coordinates(sx, columns, rules.padding_type, vertical=False)
     py = pad_coordinates(sy, rows, rules.padding_type, vertical=True)
+    # Rows, then columns of them: whole rows are copied fast, single samples are not.
     for border in (slice(0, left), slice(right, None)):
-        patch[top:bottom, border] = plane[py[top:bottom, None], px[None, border]]
+        narrow = plane[:, px[border]]
+        patch[top:bottom, border] = narrow[py[top:bottom]]
     for border in (slice(0, top), slice(bottom, None)):
-        patch[border] = plane[py[border, None], px[None, :]]
+        patch[border] = np.take(plane[py[border]], px, axis=1)
 
 
 def _source(
