@@ -22,12 +22,13 @@ from nnrvideo.limits import Limits
 from nnrvideo.picture import Picture, PictureFormat, Plane
 from nnrvideo.player import characteristics
 from nnrvideo.player.precision import REAL_NUMBERS, ChosenPrecision
-from nnrvideo.runtime.base import Array, Session, TensorInfo
+from nnrvideo.runtime.base import Array, Session, TensorInfo, WritingSession
 from nnrvideo.runtime.layout import (
     TensorFormat,
     channels_of,
     fill_input,
     grid_size,
+    output_is_plane,
     store_output,
     tensor_is_plane,
     whole_planes,
@@ -54,6 +55,7 @@ class LoadedNetwork:
             point; 0 if unknown.
         precision: The numbers it computes in.
         reach: Positions that an output looks beyond its place; None if nobody can tell.
+        takes_whole: A patch of exactly the picture's size gives the same samples.
     """
 
     session: Session
@@ -62,6 +64,7 @@ class LoadedNetwork:
     bytes_per_position: int = 0
     precision: ChosenPrecision = REAL_NUMBERS
     reach: int | None = 0
+    takes_whole: bool = False
 
 
 @final
@@ -123,15 +126,22 @@ class NetworkFilter:
         self._spare = [self._input_buffer()]  # input tensors that nobody is using
         self._margin = (0, 0)
         self._margin = self._find_margin()
+        self._writing = self._writing_session()
 
     def _plan(self, network: LoadedNetwork, max_bytes: int) -> TilePlan:
-        return plan_tiles(
+        width, height = grid_size(network.input.order_idc, self.source)
+        plan = plan_tiles(
             self._rules,
-            *grid_size(network.input.order_idc, self.source),
+            width,
+            height,
             bytes_per_position=self._per_position,
             max_bytes=max_bytes,
             batching=self._takes_batches(),
         )
+        if plan.count == 1 and network.takes_whole:
+            # No surplus to be filtered and thrown away.
+            return TilePlan(width, height, plan.overlap, 1, 1)
+        return plan
 
     def _pads_inside(self, network: LoadedNetwork) -> bool:
         """Whether the cuts of the plan would show: the network sees no true samples beyond them.
@@ -204,12 +214,23 @@ class NetworkFilter:
         plan = self.plan
         size = plan.input_height, plan.input_width
         if tensor_is_plane(picture, self._in, self._port.dtype, size):
-            tensor = self._run(picture.planes[0].reshape((1, *self._item_shape())))[0]
-        else:
-            with self._borrowed_buffer() as buffer:
-                origin = -plan.overlap, -plan.overlap
-                fill_input(buffer[0], picture, self._in, origin, self._rules, strength)
-                tensor = self._run(buffer[:1])[0]
+            batch = picture.planes[0].reshape((1, *self._item_shape()))
+            return self._whole_output(batch, into)
+        with self._borrowed_buffer() as buffer:
+            origin = -plan.overlap, -plan.overlap
+            fill_input(buffer[0], picture, self._in, origin, self._rules, strength)
+            return self._whole_output(buffer[:1], into)
+
+    def _whole_output(self, batch: Array, into: Picture | None) -> Sequence[Plane | None]:
+        """Runs the network on a whole picture; returns the planes that it makes."""
+        if self._writing is not None:
+            planes = self._planes_to_fill(into)
+            plane = planes[0]
+            if plane is not None and plane.flags.c_contiguous:
+                outputs = (plane.reshape(1, 1, *plane.shape),)
+                self._writing.run_into({self._port.name: batch}, outputs)
+                return planes
+        tensor = self._run(batch)[0]
         if into is None:
             # What the runtime allocated is the picture.
             found = whole_planes(tensor, self._out, self.target)
@@ -217,6 +238,20 @@ class NetworkFilter:
         planes = self._planes_to_fill(into)
         store_output(tensor, self._out, (0, 0), self.target, planes)
         return planes
+
+    def _writing_session(self) -> WritingSession | None:
+        """The session, if it can write the luma plane as it is; else None."""
+        session = self._session
+        output = session.outputs[0]
+        fits = (
+            not self.bands
+            and self.plan.count == 1
+            and self._margin == (0, 0)
+            and len(output.shape) == len(self._port.shape) == _RANK_WITH_PICTURES - 1
+            and self._patch == (self.target.width, self.target.height)
+            and output_is_plane(self._out, output.dtype, self.target)
+        )
+        return session if fits and isinstance(session, WritingSession) else None
 
     def _process_bands(
         self, picture: Picture, strength: float, into: Picture | None

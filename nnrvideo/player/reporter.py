@@ -6,8 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 from nnrvideo.player.events import Event, EventKind, FrameInfo, Statistics
 from nnrvideo.player.execution import LATE
@@ -67,35 +66,31 @@ class Counts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._statistics = Statistics()
+        self._numbers: dict[str, Any] = {}  # by the names of Statistics; absent: as at the start
 
     def add(self, **increments: float) -> None:
         """Adds to some of the numbers."""
         with self._lock:
-            self._statistics = _plus(self._statistics, **increments)
+            for name, increment in increments.items():
+                self._numbers[name] = self._numbers.get(name, 0) + increment
 
     def built(self, seconds: float, provider: str, precision: str) -> None:
         """Counts a network that is ready."""
+        self.add(networks_built=1, build_milliseconds=1e3 * seconds)
         with self._lock:
-            more = _plus(self._statistics, networks_built=1, build_milliseconds=1e3 * seconds)
-            self._statistics = replace(more, provider=provider, precision=precision)
+            self._numbers.update(provider=provider, precision=precision)
 
     def made(self, info: FrameInfo) -> None:
         """Counts an output picture."""
-        with self._lock:
-            if info.enhanced:
-                more = _plus(self._statistics, enhanced=1, network_milliseconds=info.milliseconds)
-                more = replace(more, nnpfc_id=info.nnpfc_id)
-            else:
-                more = _plus(self._statistics, plain=1, too_slow=int(info.reason == LATE))
-            self._statistics = _plus(more, late=int(info.late))
+        if info.enhanced:
+            self.add(enhanced=1, network_milliseconds=info.milliseconds, late=int(info.late))
+            with self._lock:
+                self._numbers["nnpfc_id"] = info.nnpfc_id
+        else:
+            slow = info.reason == LATE
+            self.add(plain=1, too_slow=int(slow), late=int(info.late))
 
     def snapshot(self, pace: str) -> Statistics:
         """All numbers at this moment."""
         with self._lock:
-            return replace(self._statistics, pace=pace)
-
-
-def _plus(statistics: Statistics, **increments: float) -> Statistics:
-    changed = {name: getattr(statistics, name) + value for name, value in increments.items()}
-    return replace(statistics, **changed)
+            return Statistics(**self._numbers, pace=pace)

@@ -187,8 +187,8 @@ class Stream:
 
     def _duration(self, pts: Pts) -> Fraction:
         last, self._last_pts = self._last_pts, pts
-        grown = Fraction(pts) - Fraction(last) if last is not None else Fraction(0)
-        return grown if grown > 0 else _DEFAULT_DURATION
+        grown = pts - last if last is not None else 0
+        return Fraction(grown) if grown > 0 else _DEFAULT_DURATION
 
     def _fixed_target(self, source: PictureFormat) -> PictureFormat:
         signalled = self._signalled_format(self._announced, source) or source

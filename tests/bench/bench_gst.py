@@ -93,6 +93,7 @@ def overhead(folder, pictures):
     def init(self, network, *arguments, **named):
         made(self, network, *arguments, **named)
         network.session.run = timed(network.session.run, run)
+        network.session.run_into = timed(network.session.run_into, run)
 
     NetworkFilter.__init__ = init
     (folder / "net.nnc").write_bytes(base_network())
