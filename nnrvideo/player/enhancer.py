@@ -70,6 +70,8 @@ class Enhancer:
         max_memory_mib: Bound on the memory of the networks at work and of the pictures in the
             queue, in MiB; networks run in bands of pictures to keep it.
         queue_size: Pictures inside the enhancer, waiting, in work and finished together.
+        warm_up: Run each network twice before it is ready, so that its first picture takes no
+            longer than others.  Without it networks are ready sooner, which suits files.
         source: Format of the pictures to come, so that networks are built before the first.
         limits: Bounds on what a stream may ask for; a desktop's if absent.
         backend: Runs the networks instead of ONNX Runtime; ``threads`` and ``providers`` are its
@@ -97,6 +99,7 @@ class Enhancer:
         precision: Precision | str = Precision.AUTO,
         max_memory_mib: int = 256,
         queue_size: int = 6,
+        warm_up: bool = True,
         source: PictureFormat | None = None,
         limits: Limits | None = None,
         backend: InferenceBackend | None = None,
@@ -129,6 +132,7 @@ class Enhancer:
             upscaler=upscaler,
             resolver=resolver,
             precision=Precision(precision),
+            warm_up=warm_up,
             on_built=self._on_built,
         )
         self._line = Line(max(queue_size, workers))

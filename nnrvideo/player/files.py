@@ -116,6 +116,7 @@ def enhanced_pictures(
         max_memory_mib=max_memory_mib,
         output_size=output_size or signalled_size(media, limits),
         queue_size=2 * workers + 1,
+        warm_up=False,
         source=media.video.format,
         realtime=False,
         on_event=on_event,

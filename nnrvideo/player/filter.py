@@ -2,8 +2,8 @@
 """``NetworkFilter``: a loaded network together with everything needed to filter pictures by it.
 
 Making one does all that can fail: the NNPFC is judged against the pictures, the patches are
-planned within the memory bound, and the network runs once on an empty picture, so that its output
-is known to have the signalled shape and the first real picture costs no more than the others.
+planned within the memory bound, and the network runs on an empty picture, so that its output is
+known to have the signalled shape and the first real picture costs no more than the others.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from nnrvideo.runtime.resample import Upscaler, resize_component
 from nnrvideo.runtime.tiling import Band, TilePlan, plan_bands, plan_tiles
 from nnrvideo.sei import Nnpfc
 
+_SMALL = 64  # positions of a patch that is only to show the shape of the output
 _RANK_WITH_PICTURES = 5  # [batch][picture][channel][y][x] as H.274 has it; practice has rank 4
 
 
@@ -79,6 +80,8 @@ class NetworkFilter:
         max_memory_bytes: Bound on what one run of the network may hold; smaller patches are
             chosen to keep it.
         upscaler: For the colour components that the network does not make.
+        warm_up: Run on a whole picture until the runtime has settled; else once, on as little as
+            tells the shape.
 
     Raises:
         BitstreamError: The filter is not legal for such pictures.
@@ -97,6 +100,7 @@ class NetworkFilter:
         limits: Limits,
         max_memory_bytes: int,
         upscaler: Upscaler = Upscaler.BICUBIC,
+        warm_up: bool = True,
     ) -> None:
         characteristics.require_supported(nnpfc)
         self.source = source
@@ -125,7 +129,7 @@ class NetworkFilter:
         self._pool = PlanePool()
         self._spare = [self._input_buffer()]  # input tensors that nobody is using
         self._margin = (0, 0)
-        self._margin = self._find_margin()
+        self._margin = self._find_margin(warm_up=warm_up)
         self._writing = self._writing_session()
 
     def _plan(self, network: LoadedNetwork, max_bytes: int) -> TilePlan:
@@ -352,8 +356,8 @@ class NetworkFilter:
     def _takes_batches(self) -> bool:
         return len(self._port.shape) == _RANK_WITH_PICTURES - 1 and self._port.shape[0] is None
 
-    def _item_shape(self, rows: int = 0) -> tuple[int, int, int]:
-        height, width = rows or self.plan.input_height, self.plan.input_width
+    def _item_shape(self, rows: int = 0, columns: int = 0) -> tuple[int, int, int]:
+        height, width = rows or self.plan.input_height, columns or self.plan.input_width
         if self._in.component_last:
             return height, width, self._in.channels
         return self._in.channels, height, width
@@ -373,30 +377,52 @@ class NetworkFilter:
             raise ModelError(message)
         return np.zeros(shape, self._port.dtype)
 
-    def _find_margin(self) -> tuple[int, int]:
-        """Runs the network once, and compares what comes out with what was announced.
+    def _find_margin(self, *, warm_up: bool) -> tuple[int, int]:
+        """Runs the network, and compares what comes out with what was announced.
 
         H.274 has no overlap in the output.  Networks that pad inside give one nevertheless; their
         output is accepted and its border cut off.
         """
-        with self._borrowed_buffer() as buffer:
-            output = self._run(buffer)
-            self._run(buffer)  # a runtime learns from the first run and settles in the second
-            rows = buffer.shape[1 if self._in.component_last else 2] - 2 * self.plan.overlap
+        small = None if warm_up else self._small_patch()
+        if small is not None:
+            columns, rows = small
+            shape = self._item_shape(rows + 2 * self.plan.overlap, columns + 2 * self.plan.overlap)
+            output = self._run(np.zeros((1, *shape), self._port.dtype))
+            width = int(columns * self._scale[0])
+        else:
+            with self._borrowed_buffer() as buffer:
+                output = self._run(buffer)
+                if warm_up:
+                    self._run(buffer)  # a runtime learns from the first run, settles in the second
+                rows = buffer.shape[1 if self._in.component_last else 2] - 2 * self.plan.overlap
+            width = self._patch[0]
+        height = int(rows * self._scale[1])
         ranks = output.ndim, len(self._session.outputs)
-        shape = output.shape[1:]
+        made = output.shape[1:]
         if self._out.component_last:
-            shape = shape[-1:] + shape[:-1]
-        width, height = self._patch[0], int(rows * self._scale[1])
+            made = made[-1:] + made[:-1]
         around = self.plan.overlap * self._scale[0], self.plan.overlap * self._scale[1]
         padded = (height + 2 * around[1], width + 2 * around[0])
-        if ranks == (_RANK_WITH_PICTURES - 1, 1) and shape[0] == self._out.channels:
-            if shape[1:] == (height, width):
+        if ranks == (_RANK_WITH_PICTURES - 1, 1) and made[0] == self._out.channels:
+            if made[1:] == (height, width):
                 return 0, 0
-            if shape[1:] == padded and all(side.denominator == 1 for side in around):
+            if made[1:] == padded and all(side.denominator == 1 for side in around):
                 return int(around[0]), int(around[1])
         expected = (self._out.channels, height, width)
-        raise ModelError(f"the network makes {list(shape)}, its NNPFC says {list(expected)}")
+        raise ModelError(f"the network makes {list(made)}, its NNPFC says {list(expected)}")
+
+    def _small_patch(self) -> tuple[int, int] | None:
+        """Columns and rows of a small legal patch; None where the size is not ours to choose."""
+        spatial = self._port.shape[-3:-1] if self._in.component_last else self._port.shape[-2:]
+        if self._rules.constant or spatial != (None, None):
+            return None
+        around = 2 * self.plan.overlap
+        columns, rows = (
+            size * -(-(_SMALL + around) // size) - around
+            for size in (self._rules.width, self._rules.height)
+        )
+        across, down = columns * self._scale[0], rows * self._scale[1]
+        return (columns, rows) if across.denominator == down.denominator == 1 else None
 
 
 def _single_port(session: Session) -> TensorInfo:

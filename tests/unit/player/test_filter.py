@@ -97,6 +97,57 @@ def test_no_surplus_is_filtered_and_the_samples_stay(nets, kind, size):
     assert same(*[one.process(picture) for one in filters])
 
 
+@pytest.mark.parametrize("memory", [256 << 20, 24 << 10])
+@pytest.mark.parametrize("kind", ["blur", "double", "padded with overlap", "patches"])
+def test_a_short_look_at_a_network_tells_as_much(nets, kind, memory):
+    """Files need no warm runtime: one run on the smallest patch finds the shape of the output."""
+    picture = nets.noise(61, 47)
+    if kind == "padded with overlap":
+        weights = {"w": np.ones((1, 1, 3, 3), np.float32) / 9}
+        nodes = [helper.make_node("Conv", ["input", "w"], ["output"], pads=[1, 1, 1, 1])]
+        nnpfc = nets.base(load_onnx(nets.onnx_model(nodes, weights)), nnpfc_overlap=3)
+    elif kind == "patches":
+        nnpfc = nets.base(
+            nets.blur(size=5),
+            nnpfc_constant_patch_size_flag=True,
+            nnpfc_patch_width_minus1=18,
+            nnpfc_patch_height_minus1=12,
+            nnpfc_extended_patch_width_cd_delta_minus1=0,
+            nnpfc_extended_patch_height_cd_delta_minus1=0,
+        )
+    else:
+        nnpfc = nets.base(nets.blur(size=5) if kind == "blur" else nets.upscaler(3))
+    network = decode_network(nnpfc, None, limits=LIMITS)
+    loaded = load_network(
+        network, nnpfc, picture.format, OnnxRuntimeBackend(threads=1), limits=LIMITS
+    )
+    warm, cold = (
+        NetworkFilter(
+            loaded, nnpfc, picture.format, limits=LIMITS, max_memory_bytes=memory, warm_up=warm_up
+        )
+        for warm_up in (True, False)
+    )
+    assert warm._margin == cold._margin
+    assert same(warm.process(picture), cold.process(picture))
+
+
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_either_look_finds_a_network_that_lies(nets, warm_up):
+    source = PictureFormat(61, 47)
+    honest = nets.base(nets.blur(size=5))
+    network = decode_network(honest, None, limits=LIMITS)
+    loaded = load_network(network, honest, source, OnnxRuntimeBackend(threads=1), limits=LIMITS)
+    with pytest.raises(ModelError, match="the network makes"):
+        NetworkFilter(
+            replace(loaded, takes_whole=False),
+            replace(honest, nnpfc_overlap=1),
+            source,
+            limits=LIMITS,
+            max_memory_bytes=256 << 20,
+            warm_up=warm_up,
+        )
+
+
 def test_networks_that_pad_inside_keep_to_declared_sizes(nets):
     weights = {"w": np.ones((1, 1, 3, 3), np.float32)}
     nodes = [helper.make_node("Conv", ["input", "w"], ["output"], pads=[1, 1, 1, 1])]
