@@ -234,6 +234,21 @@ class Enhancer:
         self._tell(events)
         return Status.OK
 
+    def pass_over(self, pts: Pts, source: PictureFormat) -> None:
+        """Notes a picture that nobody wants: it takes part in the stream, and nothing comes out.
+
+        Args:
+            pts: Its time; as for :meth:`send_frame`, its side data have been sent.
+            source: Its format.
+
+        Raises:
+            ValueError: The enhancer is closed.
+        """
+        with self._lock:
+            self._require_open()
+            _, _, events = self._stream.picture(pts, source)
+        self._tell(events)
+
     def skip(self, pts: Pts | None = None) -> bool:
         """Asks for plain resampling of a picture that has been sent, because time is short.
 
