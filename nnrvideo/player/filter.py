@@ -17,10 +17,11 @@ from typing import final
 
 import numpy as np
 
-from nnrvideo.errors import LimitExceededError, ModelError
+from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
 from nnrvideo.picture import Picture, PictureFormat, Plane
 from nnrvideo.player import characteristics
+from nnrvideo.player.cutting import cut_picture, small_patch
 from nnrvideo.player.precision import REAL_NUMBERS, ChosenPrecision
 from nnrvideo.runtime.base import Array, Session, TensorInfo, WritingSession
 from nnrvideo.runtime.layout import (
@@ -35,10 +36,9 @@ from nnrvideo.runtime.layout import (
 )
 from nnrvideo.runtime.planes import PlanePool
 from nnrvideo.runtime.resample import Upscaler, resize_component
-from nnrvideo.runtime.tiling import Band, TilePlan, plan_bands, plan_tiles
+from nnrvideo.runtime.tiling import TilePlan
 from nnrvideo.sei import Nnpfc
 
-_SMALL = 64  # positions of a patch that is only to show the shape of the output
 _RANK_WITH_PICTURES = 5  # [batch][picture][channel][y][x] as H.274 has it; practice has rank 4
 
 
@@ -116,11 +116,15 @@ class NetworkFilter:
         self._rules = characteristics.patch_rules(nnpfc)
         self._scale = characteristics.grid_scale(nnpfc, source, self.target)
         self._per_position = max(network.bytes_per_position, self._port_bytes())
-        self.plan = self._plan(network, max_memory_bytes)
-        self.bands: tuple[Band, ...] = ()
-        if self.plan.count > 1 and self._pads_inside(network):
-            self.plan = self._plan(network, 0)
-            self.bands = self._cut(network, max_memory_bytes)
+        self.plan, self.bands = cut_picture(
+            self._rules,
+            grid_size(network.input.order_idc, source),
+            reach=network.reach,
+            takes_whole=network.takes_whole,
+            batching=self._takes_batches(),
+            bytes_per_position=self._per_position,
+            max_bytes=max_memory_bytes,
+        )
         self._patch = characteristics.output_patch(self.plan, self._scale)
         self.made = {
             channel.component
@@ -131,46 +135,6 @@ class NetworkFilter:
         self._margin = (0, 0)
         self._margin = self._find_margin(warm_up=warm_up)
         self._writing = self._writing_session()
-
-    def _plan(self, network: LoadedNetwork, max_bytes: int) -> TilePlan:
-        width, height = grid_size(network.input.order_idc, self.source)
-        plan = plan_tiles(
-            self._rules,
-            width,
-            height,
-            bytes_per_position=self._per_position,
-            max_bytes=max_bytes,
-            batching=self._takes_batches(),
-        )
-        if plan.count == 1 and network.takes_whole:
-            # No surplus to be filtered and thrown away.
-            return TilePlan(width, height, plan.overlap, 1, 1)
-        return plan
-
-    def _pads_inside(self, network: LoadedNetwork) -> bool:
-        """Whether the cuts of the plan would show: the network sees no true samples beyond them.
-
-        Where the patch size is signalled, patches are what the filter is; only where it is ours
-        to choose must the choice make no difference.
-        """
-        reach = network.reach
-        return not self._rules.constant and (reach is None or reach > self._rules.overlap)
-
-    def _cut(self, network: LoadedNetwork, max_bytes: int) -> tuple[Band, ...]:
-        if network.reach is None:
-            raise LimitExceededError(
-                "a network that looks at the whole picture cannot be run in bands",
-                limit="max_memory_bytes",
-                value=self.plan.input_width * self.plan.input_height * self._per_position,
-                allowed=max_bytes,
-            )
-        return plan_bands(
-            self.plan,
-            self._rules,
-            network.reach,
-            bytes_per_position=self._per_position,
-            max_bytes=max_bytes,
-        )
 
     def process(
         self, picture: Picture, strength: float = 1.0, into: Picture | None = None
@@ -383,7 +347,10 @@ class NetworkFilter:
         H.274 has no overlap in the output.  Networks that pad inside give one nevertheless; their
         output is accepted and its border cut off.
         """
-        small = None if warm_up else self._small_patch()
+        spatial = self._port.shape[-3:-1] if self._in.component_last else self._port.shape[-2:]
+        small = None
+        if not warm_up and spatial == (None, None):
+            small = small_patch(self._rules, self._scale)
         if small is not None:
             columns, rows = small
             shape = self._item_shape(rows + 2 * self.plan.overlap, columns + 2 * self.plan.overlap)
@@ -410,19 +377,6 @@ class NetworkFilter:
                 return int(around[0]), int(around[1])
         expected = (self._out.channels, height, width)
         raise ModelError(f"the network makes {list(made)}, its NNPFC says {list(expected)}")
-
-    def _small_patch(self) -> tuple[int, int] | None:
-        """Columns and rows of a small legal patch; None where the size is not ours to choose."""
-        spatial = self._port.shape[-3:-1] if self._in.component_last else self._port.shape[-2:]
-        if self._rules.constant or spatial != (None, None):
-            return None
-        around = 2 * self.plan.overlap
-        columns, rows = (
-            size * -(-(_SMALL + around) // size) - around
-            for size in (self._rules.width, self._rules.height)
-        )
-        across, down = columns * self._scale[0], rows * self._scale[1]
-        return (columns, rows) if across.denominator == down.denominator == 1 else None
 
 
 def _single_port(session: Session) -> TensorInfo:
