@@ -155,9 +155,10 @@ def resize_component(
     rows, columns = target.plane_shape(component)
     if component and picture.chroma_format is ChromaFormat.MONO:
         plane = np.full((rows, columns), 1 << (target.bit_depth - 1), target.dtype)
-    elif picture.bit_depth == target.bit_depth:
-        plane = picture.planes[component]
-        return resize_plane(plane, columns, rows, picture.bit_depth, upscaler, out)
+    elif picture.bit_depth <= target.bit_depth:
+        # The kernel's fractions are worth keeping.
+        plane = change_depth(picture.planes[component], picture.bit_depth, target.bit_depth)
+        return resize_plane(plane, columns, rows, target.bit_depth, upscaler, out)
     else:
         plane = resize_plane(picture.planes[component], columns, rows, picture.bit_depth, upscaler)
         plane = change_depth(plane, picture.bit_depth, target.bit_depth)
