@@ -104,6 +104,7 @@ class Picture:
     chroma_format: ChromaFormat = ChromaFormat.C420
     bit_depth: int = 8
     colour: ColourDescription = field(default_factory=ColourDescription)
+    format: PictureFormat = field(init=False, repr=False)  # geometry and sample format
 
     def __post_init__(self) -> None:
         if not 8 <= self.bit_depth <= _MAX_BIT_DEPTH:
@@ -112,9 +113,12 @@ class Picture:
         if len(self.planes) != self.chroma_format.planes:
             msg = f"{len(self.planes)} planes do not make {self.chroma_format.name}"
             raise ValueError(msg)
-        expected = self.format
+        rows, columns = self.planes[0].shape
+        expected = PictureFormat(int(columns), int(rows), self.chroma_format, self.bit_depth)
+        object.__setattr__(self, "format", expected)
+        dtype = expected.dtype
         for component, plane in enumerate(self.planes):
-            shape, dtype = expected.plane_shape(component), expected.dtype
+            shape = expected.plane_shape(component)
             if plane.shape != shape or plane.dtype != dtype:
                 msg = f"plane {component} is {plane.shape} {plane.dtype}, expected {shape} {dtype}"
                 raise ValueError(msg)
@@ -122,14 +126,9 @@ class Picture:
     @property
     def width(self) -> int:
         """Luma samples in a row."""
-        return int(self.planes[0].shape[1])
+        return self.format.width
 
     @property
     def height(self) -> int:
         """Luma rows."""
-        return int(self.planes[0].shape[0])
-
-    @property
-    def format(self) -> PictureFormat:
-        """Geometry and sample format."""
-        return PictureFormat(self.width, self.height, self.chroma_format, self.bit_depth)
+        return self.format.height

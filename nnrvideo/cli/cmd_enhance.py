@@ -26,6 +26,9 @@ _DESCRIPTION = """\
 Audio, subtitles, chapters, metadata and timestamps are copied. Where no network applies,
 pictures are plainly upscaled to the same size, so that the output has one size throughout.
 Without any network in the video the verb stops with exit code 3, unless --plain is given.
+With --resume, a run that was interrupted, by whatever, is gone on with by the same command: coded
+pictures are kept in pieces in a folder beside the output meanwhile. The finished part of the film
+is decoded again, not enhanced. A key frame begins each piece, and rate control begins anew there.
 """
 
 
@@ -77,6 +80,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="numbers that networks compute in (default: %(default)s: 8-bit integers where the "
         "sender allows them and the processor has them)",
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where an interrupted run with --resume stopped; coded files only (H.264, "
+        "H.265, AV1, VP9)",
+    )
+    parser.add_argument(
+        "--resume-every",
+        type=int,
+        default=240,
+        metavar="N",
+        help="pictures of a piece, so of the work that an interruption costs at most (default: "
+        "%(default)s)",
+    )
     add_encoder(parser, codec=None, crf=None)
     add_overwrite(parser)
     add_json(parser)
@@ -92,6 +109,8 @@ def execute(options: argparse.Namespace) -> int:
         MediaReader,
         PictureWriter,
         PipeWriter,
+        ResumableWriter,
+        open_media,
         open_writer,
     )
     from nnrvideo.picture import PictureFormat
@@ -105,6 +124,12 @@ def execute(options: argparse.Namespace) -> int:
     if options.format == "y4m" and not to_stdout and suffix != ".y4m":
         raise UsageError(f"-f {options.format} does not fit {options.output}")
     uncompressed = options.format or ("nut" if suffix == ".nut" and not options.codec else None)
+    if options.resume and (to_stdout or uncompressed or suffix == ".y4m"):
+        raise UsageError(
+            "--resume is for coded files: uncompressed pictures are not kept in pieces"
+        )
+    if options.resume_every < 1:
+        raise UsageError("--resume-every is at least 1")
     check_output(options.output, overwrite=options.overwrite)
     if not options.plain and not probe(options.input).networks:
         raise NoNetworkError(
@@ -113,9 +138,28 @@ def execute(options: argparse.Namespace) -> int:
         )
 
     with ExitStack() as stack:
+        resumable: ResumableWriter | None = None
+        if options.resume:
+            with open_media(options.input) as film:
+                video = film.video
+            resumable = stack.enter_context(
+                ResumableWriter(
+                    options.output,
+                    settings=_settings(options),
+                    every=options.resume_every,
+                    like=video,
+                    codec=options.codec,
+                    options=encoder_options(options),
+                    copy_from=options.input,
+                    overwrite=options.overwrite,
+                )
+            )
+        done = resumable.done if resumable is not None else 0
 
         def open_sink(media: MediaReader, output: PictureFormat) -> PictureWriter:
             del output
+            if resumable is not None:
+                return resumable
             if uncompressed in PIPE_FORMATS:
                 return stack.enter_context(
                     PipeWriter(
@@ -148,11 +192,13 @@ def execute(options: argparse.Namespace) -> int:
             threads=options.threads,
             max_memory_mib=options.max_memory,
             precision=options.precision,
+            pass_over=done,
             progress=show,
         )
     facts = {
         "output": str(options.output),
-        "pictures": report.pictures,
+        "pictures": done + report.pictures,
+        "resumed": done,
         "enhanced": report.enhanced,
         "width": report.output.width,
         "height": report.output.height,
@@ -164,10 +210,28 @@ def execute(options: argparse.Namespace) -> int:
         print_json(facts)
     elif not options.quiet:
         print(
-            f"{options.output}: {report.pictures} pictures of "
-            f"{report.output.width}x{report.output.height}, {report.enhanced} by a network"
+            f"{options.output}: {done + report.pictures} pictures of "
+            f"{report.output.width}x{report.output.height}, "
+            + (f"{done} of them from before, " if done else "")
+            + f"{report.enhanced} by a network"
             + (f" in {report.precision}" if report.precision else ""),
             file=sys.stderr if to_stdout else sys.stdout,
         )
     # The picture was never lost, but a script must be able to see that the enhancement was.
     return Exit.REJECTED if report.rejected and not report.enhanced else Exit.OK
+
+
+def _settings(options: argparse.Namespace) -> dict[str, str]:
+    """What decides about the pictures besides the encoder; interrupted work must agree in it."""
+    from nnrvideo import __version__
+
+    facts = options.input.stat()
+    return {
+        "input": str(options.input.resolve()),
+        "size of the input": str(facts.st_size),
+        "change of the input": str(facts.st_mtime_ns),
+        "version of nnrvideo": __version__,
+        "--split": str(options.split),
+        "--upscaler": options.upscaler,
+        "--precision": options.precision,
+    }

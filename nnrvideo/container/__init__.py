@@ -13,6 +13,7 @@ from nnrvideo.container.output import OutputFile
 from nnrvideo.container.pipe import PIPE_FORMATS, PipeWriter
 from nnrvideo.container.png import picture_to_rgb, png_bytes
 from nnrvideo.container.remux import RemuxReport, remux
+from nnrvideo.container.resumable import ResumableWriter
 from nnrvideo.container.y4m import Y4mWriter
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "PictureWriter",
     "PipeWriter",
     "RemuxReport",
+    "ResumableWriter",
     "SideData",
     "SideDataCollector",
     "Sound",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,17 +18,13 @@ from typing import Any, Protocol, Self
 from nnrvideo.container._pyav import (
     PathLike,
     av,
-    codec_name,
-    open_input,
     open_output,
     raw_format,
-    seconds,
     translate_errors,
 )
-from nnrvideo.container.beside import message_track
-from nnrvideo.container.copying import DroppedStream, StreamCopier, require_video
+from nnrvideo.container.companions import Companions
+from nnrvideo.container.copying import DroppedStream, require_video
 from nnrvideo.container.decode import apply_colour, frame_from_picture, pixel_format_of
-from nnrvideo.container.demux import main_video
 from nnrvideo.container.info import VideoInfo
 from nnrvideo.container.output import OutputFile
 from nnrvideo.container.y4m import Y4mWriter
@@ -150,32 +146,23 @@ class VideoWriter:
         self.frames = 0
         self.dropped: list[DroppedStream] = []
         self._like = like
-        self._start, self._end = start or Fraction(0), end
+        self._start = start or Fraction(0)
         self._codec_options = {str(k): str(v) for k, v in (options or {}).items()}
-        named = [self._codec_options.pop(key) for key in _CODEC_KEYS if key in self._codec_options]
-        suffix = self.path.suffix.lower()
-        self._codec = codec or (named[0] if named else _DEFAULT_CODECS.get(suffix, "libx264"))
-        if self._codec == "copy":
-            raise ValueError("pictures cannot be stream-copied; use remux()")
+        self._codec = encoder_for(path, codec, self._codec_options)
+        for key in _CODEC_KEYS:
+            self._codec_options.pop(key, None)
         self._last_pts: int | None = None
         self._format: PictureFormat | None = None
         self._stream: Any = None
-        self._copier: StreamCopier | None = None
-        self._copies: Iterator[Any] = iter(())
-        self._ahead: Any = None
-        self._stack = contextlib.ExitStack()
+        self._companions: Companions | None = None
         self._coding_format = coding_format(self._codec)
         self._output = OutputFile(path, overwrite=overwrite)
         try:
-            muxer = {k: v for k, v in self._codec_options.items() if k in _MUXER_KEYS}
-            for key in muxer:
-                del self._codec_options[key]
+            self._codec_options, muxer = split_options(self._codec_options)
             raw = raw_format(path)
             self._sink = open_output(self._output.temporary, format_name=raw, options=muxer)
-            self._copy_from = copy_from if raw is None else None
-            self._source: Any = None
-            if self._copy_from is not None:
-                self._source = self._stack.enter_context(open_input(self._copy_from))
+            if copy_from is not None and raw is None:
+                self._companions = Companions(copy_from, start=self._start, end=end)
         except BaseException:
             self._output.discard()
             raise
@@ -208,7 +195,8 @@ class VideoWriter:
             frame.pts, frame.time_base = ticks, time_base
             for packet in self._stream.encode(frame):
                 self._sink.mux_one(packet)
-            self._copy_until(pts)
+            if self._companions is not None:
+                self._companions.copy_until(pts)
         self.frames += 1
 
     def close(self) -> None:
@@ -224,19 +212,20 @@ class VideoWriter:
             with translate_errors(self.path, "write"):
                 for packet in self._stream.encode(None):
                     self._sink.mux_one(packet)
-                self._copy_until(None)
+                if self._companions is not None:
+                    self._companions.copy_until(None)
                 self._sink.close()
         except BaseException:
             self.abort()
             raise
-        self._stack.close()
+        self._close_companions()
         self._output.commit()
 
     def abort(self) -> None:
         """Removes what was written so far."""
         with contextlib.suppress(Exception):
             self._sink.close()
-        self._stack.close()
+        self._close_companions()
         self._output.discard()
 
     def __enter__(self) -> Self:
@@ -257,9 +246,7 @@ class VideoWriter:
         """Configures encoder and copied streams once the first picture is known."""
         options = dict(self._codec_options)
         like = self._like
-        self._time_base = max(like.time_base if like else _DEFAULT_TIME_BASE, _FINEST_TIME_BASE)
-        if like and like.time_base < _FINEST_TIME_BASE:
-            self._time_base = _DEFAULT_TIME_BASE
+        self._time_base = time_base_for(like)
         rate = Fraction(options.pop("r", "0")) or (like and like.frame_rate) or _DEFAULT_RATE
         wanted = options.pop("pix_fmt", None)
         encoder_options = {key.removesuffix(":v"): value for key, value in options.items()}
@@ -290,7 +277,8 @@ class VideoWriter:
                 context.codec_tag = tag or "hvc1"
             if "threads" not in encoder_options:
                 context.thread_count = 0
-            self._add_copies(stream)
+            if self._companions is not None:
+                self.dropped = self._companions.add_to(self._sink, stream)
             try:
                 context.open()
             except (ValueError, av.error.FFmpegError) as error:
@@ -302,46 +290,36 @@ class VideoWriter:
         self._stream = stream
         self._format = picture.format
 
-    def _add_copies(self, target: Any) -> None:
-        if self._source is None:
-            return
-        assert self._copy_from is not None
-        video = main_video(self._source, self._copy_from)
-        target.metadata.update(video.metadata)
-        if video.disposition:
-            target.disposition = video.disposition
-        # Networks of the source were for its own pictures.
-        track = message_track(self._copy_from, codec_name(video))
-        skipped = {video.index, -1 if track is None else track.index}
-        others = [stream for stream in self._source.streams if stream.index not in skipped]
-        self._copier = StreamCopier(self._source, self._sink, others)
-        self.dropped = self._copier.dropped
-        carried = [stream for stream in others if self._copier.carries(stream)]
-        self._copies = self._source.demux(carried) if carried else iter(())
+    def _close_companions(self) -> None:
+        if self._companions is not None:
+            self._companions.close()
 
-    def _copy_until(self, time: Fraction | None) -> None:
-        """Copies other streams' packets up to a time of the source; all of them for None."""
-        copier = self._copier
-        if copier is None:
-            return
-        while True:
-            packet = self._ahead or next(self._copies, None)
-            self._ahead = None
-            if packet is None:
-                return
-            if not packet.size or not copier.takes(packet):
-                continue
-            when = seconds(packet.pts if packet.pts is not None else packet.dts, packet.time_base)
-            if when is not None:
-                if time is not None and when > time:
-                    self._ahead = packet
-                    return
-                if when < self._start or (self._end is not None and when >= self._end):
-                    continue
-                shift = round(self._start / packet.time_base)
-                packet.pts = None if packet.pts is None else packet.pts - shift
-                packet.dts = None if packet.dts is None else packet.dts - shift
-            copier.send(packet)
+
+def time_base_for(like: VideoInfo | None) -> Fraction:
+    """Unit of the times that are written for pictures of a source; seconds."""
+    if like is None or like.time_base < _FINEST_TIME_BASE:
+        return _DEFAULT_TIME_BASE
+    return like.time_base
+
+
+def encoder_for(path: PathLike, codec: str | None, options: Mapping[str, str]) -> str:
+    """Name of the encoder that is meant: said directly, among ffmpeg's options, or by the suffix.
+
+    Raises:
+        ValueError: Pictures cannot be copied.
+    """
+    named = [options[key] for key in _CODEC_KEYS if key in options]
+    suffix = Path(os.fspath(path)).suffix.lower()
+    chosen = codec or (named[0] if named else _DEFAULT_CODECS.get(suffix, "libx264"))
+    if chosen == "copy":
+        raise ValueError("pictures cannot be stream-copied; use remux()")
+    return chosen
+
+
+def split_options(options: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Parts options, as ffmpeg's command line mixes them, into the encoder's and the muxer's."""
+    muxer = {key: value for key, value in options.items() if key in _MUXER_KEYS}
+    return {key: value for key, value in options.items() if key not in muxer}, muxer
 
 
 def coding_format(encoder: str) -> str:

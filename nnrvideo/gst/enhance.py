@@ -243,11 +243,15 @@ class Logic(Passing):
             self._model_due = False
             enhancer.send_side_data(pts, self._settings.model, clvs_start=True, source="model-file")
         with self._format.picture_in(buffer) as picture:
-            enhancer.send_frame(picture, pts, plain=plain)
-            result = enhancer.receive(timeout=None)
+            with self._output.room(self._caps, enhancer.peek(pts, picture.format)) as room:
+                into = room.picture if room is not None else None
+                enhancer.send_frame(picture, pts, plain=plain, into=into)
+                result = enhancer.receive(timeout=None)
             if not isinstance(result, Enhanced):
                 return Gst.FlowReturn.FLUSHING  # closed or flushed meanwhile
             self._note(result)
+            if room is not None and result.info.into:
+                return self._output.push_filled(room.buffer, buffer)
             if not self._agree(result.picture.format):
                 return self._refused()
             if result.picture is not picture:
@@ -319,6 +323,7 @@ class Logic(Passing):
             fallback=settings.upscaler,
             realtime=live,
             deadline=settings.deadline,
+            workers=0,
             max_memory_mib=settings.max_memory_mib,
             backend=settings.backend,
             on_event=self._tell,

@@ -64,6 +64,10 @@ FORMATS = {
 }
 
 
+_Place = tuple[tuple[int, int], int, tuple[int, int]]
+"""Shape of a component, its first byte in a frame, and its strides."""
+
+
 @final
 class RawFormat:
     """Format of raw video as caps fix it.
@@ -86,6 +90,7 @@ class RawFormat:
         )
         self.size = int(info.size)
         self._planes = tuple(zip(info.offset, info.stride, strict=True))[: info.finfo.n_planes]
+        self._places: dict[tuple[tuple[int, int], ...], tuple[_Place, ...]] = {}
         self._colour = _colour_of(info)
 
     @classmethod
@@ -115,6 +120,24 @@ class RawFormat:
             chroma, depth = self.layout.chroma_format, self.layout.bit_depth
             yield Picture(tuple(planes), chroma, depth, self._colour)
 
+    @property
+    def is_planes(self) -> bool:
+        """Whether the memory of a frame holds the samples as they are, so that views suffice."""
+        return not self.layout.shift
+
+    @contextmanager
+    def planes_of(self, buffer: Any) -> Iterator[Picture]:
+        """A picture to be filled, in a writable buffer without GstVideoMeta, inside the context.
+
+        Raises:
+            ValueError: The buffer is too small or cannot be mapped, or see :attr:`is_planes`.
+        """
+        if not self.is_planes:
+            raise ValueError(f"samples of {self.name} must be shifted")
+        with _mapped(buffer, Gst.MapFlags.WRITE) as memory:
+            planes = tuple(self._views(memory, self._planes))
+            yield Picture(planes, self.layout.chroma_format, self.layout.bit_depth)
+
     def store(self, picture: Picture, buffer: Any) -> None:
         """Copies a picture of exactly this format into a writable buffer without GstVideoMeta.
 
@@ -137,21 +160,21 @@ class RawFormat:
 
     def _views(self, memory: Any, planes: tuple[tuple[int, int], ...]) -> list[Plane]:
         dtype = self.picture_format.dtype
+        if planes not in self._places:
+            self._places = {planes: tuple(self._views_of(planes))}  # they seldom change
+        return [
+            np.ndarray(shape, dtype, buffer=memory, offset=offset, strides=strides)
+            for shape, offset, strides in self._places[planes]
+        ]
+
+    def _views_of(self, planes: tuple[tuple[int, int], ...]) -> Iterator[_Place]:
+        size = self.picture_format.dtype.itemsize
         places = self.layout.places
-        views = []
         for component, (plane, position) in enumerate(places):
             offset, stride = planes[plane]
-            step = dtype.itemsize * sum(other == plane for other, _ in places)
-            views.append(
-                np.ndarray(
-                    self.picture_format.plane_shape(component),
-                    dtype,
-                    buffer=memory,
-                    offset=offset + position * dtype.itemsize,
-                    strides=(stride, step),
-                )
-            )
-        return views
+            step = size * sum(other == plane for other, _ in places)
+            shape = self.picture_format.plane_shape(component)
+            yield shape, offset + position * size, (stride, step)
 
 
 def format_name(wanted: PictureFormat, like: str) -> str | None:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, final
 
@@ -15,6 +18,15 @@ from nnrvideo.runtime import Upscaler, resize_picture
 _MAX_SIZE = 32_768
 _SYSTEM_MEMORY = Gst.CapsFeatures.from_string(Gst.CAPS_FEATURE_MEMORY_SYSTEM_MEMORY)
 _COMPANIONS = Gst.BufferCopyFlags.FLAGS | Gst.BufferCopyFlags.TIMESTAMPS | Gst.BufferCopyFlags.META
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A buffer of the pool, mapped for writing."""
+
+    buffer: Any
+    picture: Picture
 
 
 @final
@@ -91,6 +103,29 @@ class Output:
         with source.picture_in(buffer) as picture:
             return self.push(picture, buffer)
 
+    @contextmanager
+    def room(self, source: Any, target: PictureFormat | None) -> Iterator[Room | None]:
+        """A buffer to be filled inside the context.
+
+        Args:
+            source: Caps of the input.
+            target: Format of the picture to come.
+
+        Yields:
+            None where downstream expects pictures of another format, or nothing is agreed on yet.
+        """
+        raw = self.format
+        ready = self._wanted == (source, target) and not self._pad.needs_reconfigure()
+        if raw is None or not ready or raw.picture_format != target or not raw.is_planes:
+            yield None
+            return
+        flow, buffer = self._pool.acquire_buffer(None)
+        if flow != Gst.FlowReturn.OK:
+            yield None
+            return
+        with raw.planes_of(buffer) as picture:
+            yield Room(buffer, picture)
+
     def push(self, picture: Picture, companion: Any) -> Any:
         """Pushes a picture with the timestamps and metas of the input buffer."""
         raw = self._require_format()
@@ -98,6 +133,10 @@ class Output:
         if flow != Gst.FlowReturn.OK:
             return flow
         raw.store(resize_picture(picture, raw.picture_format, self._upscaler), buffer)
+        return self.push_filled(buffer, companion)
+
+    def push_filled(self, buffer: Any, companion: Any) -> Any:
+        """Pushes a buffer of the pool with the timestamps and metas of the input buffer."""
         buffer.copy_into(companion, _COMPANIONS, 0, companion.get_size())
         # It describes the memory of the input.
         meta = GstVideo.buffer_get_video_meta(buffer)

@@ -24,6 +24,7 @@ from nnrvideo.model.filter_message import (
     TAG_URI_NNC,
     check_against_nnpfc,
     contract_from_nnpfc,
+    takes_picture_whole,
     to_nnpfc,
 )
 from nnrvideo.model.graph import TensorDeclaration
@@ -118,6 +119,7 @@ __all__ = [
     "save_npz",
     "save_onnx",
     "stored_bytes",
+    "takes_picture_whole",
     "to_nnpfc",
     "unpack",
     "unpack_external",

@@ -22,6 +22,7 @@ from nnrvideo.model.contract import (
     IoContract,
 )
 from nnrvideo.model.graph import Graph
+from nnrvideo.model.reach import reach_of
 from nnrvideo.model.shapes import Inference, infer_shapes
 from nnrvideo.model.topology import Network
 from nnrvideo.picture import PictureFormat
@@ -327,6 +328,33 @@ def check_against_nnpfc(
     if violations:
         raise ModelError("the network is not what its NNPFC message says", violations)
     return contract
+
+
+def takes_picture_whole(
+    network: Network, contract: IoContract, picture: PictureFormat, *, limits: Limits
+) -> bool:
+    """Whether a picture's own size may be a patch, to the same samples as the declared sizes.
+
+    Declared widths are multiples of more than the overlap, because the syntax has no finer ones;
+    the surplus is filtered and thrown away.  A network that pads nowhere makes each sample of its
+    surroundings alone, and the overlap covers those.
+
+    Args:
+        network: The network.
+        contract: As :func:`check_against_nnpfc` returned it.
+        picture: The pictures to be filtered.
+        limits: Bounds for the shape inference.
+    """
+    if contract.patch_width is not None or reach_of(network) != 0:
+        return False
+    patch = contract.grid_size(picture)
+    graph = network.graph
+    try:
+        expected = contract.output_shape(*patch)
+        shapes = {graph.inputs[0].name: contract.input_shape(*patch)}
+        return infer_shapes(graph, shapes, limits=limits).shape(graph.outputs[0].name) == expected
+    except (ModelError, LimitExceededError, ValueError):
+        return False
 
 
 def _fit_output(

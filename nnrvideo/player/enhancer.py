@@ -6,7 +6,7 @@ sent in decoding order, pictures in output order, and the two meet by their time
 stream contains, every picture sent yields exactly one picture with the same timestamp: enhanced if
 a network applies and works, else resampled plainly, and an event says why.
 
-    caller   send_side_data ──► FilterState      send_frame ──► Line          receive ◄── Line
+    caller   send_side_data ──► Stream           send_frame ──► Line          receive ◄── Line
     workers                                      Line ──► filter or plain resampler ──► Line
     builder                     NNC decode, check, load, warm up ──► filter
 
@@ -21,63 +21,27 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from fractions import Fraction
 from types import TracebackType
 from typing import Literal, Self, final
 
 from nnrvideo.errors import NnrVideoError
 from nnrvideo.limits import Limits
 from nnrvideo.picture import Picture, PictureFormat
-from nnrvideo.player import characteristics
-from nnrvideo.player.events import (
-    Enhanced,
-    Event,
-    EventKind,
-    FrameInfo,
-    Pts,
-    Statistics,
-    Status,
-)
-from nnrvideo.player.execution import LATE, Execution
+from nnrvideo.player.events import Enhanced, Event, EventKind, Pts, Statistics, Status
+from nnrvideo.player.execution import Execution
 from nnrvideo.player.filter import NetworkFilter
-from nnrvideo.player.library import (
-    Content,
-    FilterLibrary,
-    MemoryShare,
-    fingerprint,
-    properties_of,
-)
+from nnrvideo.player.library import Content, FilterLibrary, MemoryShare, fingerprint
 from nnrvideo.player.line import Job, Line
 from nnrvideo.player.networks import Resolver
 from nnrvideo.player.pace import Pace
 from nnrvideo.player.precision import Precision
+from nnrvideo.player.reporter import Counts, Reporter
+from nnrvideo.player.stream import Stream
 from nnrvideo.runtime.base import InferenceBackend
 from nnrvideo.runtime.onnxruntime import OnnxRuntimeBackend, default_threads
 from nnrvideo.runtime.resample import Upscaler
-from nnrvideo.sei import (
-    FilterAdded,
-    FilterEvent,
-    FilterRejected,
-    FilterState,
-    FilterUpdated,
-    Nnpfc,
-    SeiMessage,
-    parse_records,
-)
 
 _log = logging.getLogger(__name__)
-
-_MAX_COMPLAINTS = 256  # remembered, so that each is made once
-_DEFAULT_DURATION = Fraction(1, 25)  # of a picture, until two of them have told
-_WARNINGS = frozenset(
-    {
-        EventKind.NETWORK_REJECTED,
-        EventKind.SIDE_DATA_REJECTED,
-        EventKind.FALLBACK_ON,
-        EventKind.ERROR,
-    }
-)
 
 
 @final
@@ -98,13 +62,16 @@ class Enhancer:
         deadline: Share of a picture's duration that a network may take in real time.
         threads: Threads for networks; None for at most 4.
         workers: Pictures in work at the same time, which share the threads out among them.  As
-            many as threads gives the most pictures per second; 1 the shortest time for each.
+            many as threads gives the most pictures per second; 1 the shortest time for each; 0
+            works on each picture inside :meth:`receive`, in the thread that calls it.
         providers: Execution providers in order of preference; None for the best present.
         precision: "auto" computes in 8-bit integers where the encoder allows it and the processor
             does it exactly; "fp32" never; "int8" as "auto", with a warning where it cannot be.
         max_memory_mib: Bound on the memory of the networks at work and of the pictures in the
             queue, in MiB; networks run in bands of pictures to keep it.
         queue_size: Pictures inside the enhancer, waiting, in work and finished together.
+        warm_up: Run each network twice before it is ready, so that its first picture takes no
+            longer than others.  Without it networks are ready sooner, which suits files.
         source: Format of the pictures to come, so that networks are built before the first.
         limits: Bounds on what a stream may ask for; a desktop's if absent.
         backend: Runs the networks instead of ONNX Runtime; ``threads`` and ``providers`` are its
@@ -132,6 +99,7 @@ class Enhancer:
         precision: Precision | str = Precision.AUTO,
         max_memory_mib: int = 256,
         queue_size: int = 6,
+        warm_up: bool = True,
         source: PictureFormat | None = None,
         limits: Limits | None = None,
         backend: InferenceBackend | None = None,
@@ -143,23 +111,28 @@ class Enhancer:
             raise ValueError(f"geometry is fixed or dynamic, not {geometry!r}")
         if output_size is not None and min(output_size) < 1:
             raise ValueError(f"output size {output_size} is impossible")
-        if min(queue_size, max_memory_mib, workers) < 1:
-            raise ValueError("queue_size, max_memory_mib and workers must be at least 1")
+        if min(queue_size, max_memory_mib) < 1:
+            raise ValueError("queue_size and max_memory_mib must be at least 1")
+        if workers < 0:
+            raise ValueError(f"workers must be at least 0, got {workers}")
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
-        self.on_event = on_event
-        self._limits = limits or Limits.desktop()
-        self._fixed = geometry == "fixed"
-        self._wanted_size = output_size
-        each = max(1, (threads or default_threads()) // workers)
+        at_once = max(1, workers)
+        limits = limits or Limits.desktop()
         upscaler = Upscaler(fallback)
+        self._reporter = Reporter(on_event)
+        self._counts = Counts()
         self._library = FilterLibrary(
-            backend or OnnxRuntimeBackend(providers=providers, threads=each),
-            limits=self._limits,
-            memory=MemoryShare(max_memory_mib << 20, workers, queue_size),
+            backend
+            or OnnxRuntimeBackend(
+                providers=providers, threads=max(1, (threads or default_threads()) // at_once)
+            ),
+            limits=limits,
+            memory=MemoryShare(max_memory_mib << 20, at_once, queue_size),
             upscaler=upscaler,
             resolver=resolver,
             precision=Precision(precision),
+            warm_up=warm_up,
             on_built=self._on_built,
         )
         self._line = Line(max(queue_size, workers))
@@ -173,16 +146,14 @@ class Enhancer:
             clock=clock,
         )
         self._lock = threading.RLock()  # guards all below
-        self._state = FilterState(self._limits)
-        self._announced: Content | None = None  # first base heard
-        self._bases: dict[int, Nnpfc] = {}  # latest base of each filter
-        self._target: PictureFormat | None = None  # fixed geometry, once known
-        self._source = source  # latest input format
-        self._last_pts: Pts | None = None
-        self._active: Content | None = None  # of the latest picture sent
-        self._several_reported = False
-        self._complaints: set[str] = set()
-        self._statistics = Statistics()
+        self._stream = Stream(
+            limits=limits,
+            output_size=output_size,
+            fixed=geometry == "fixed",
+            source=source,
+            reporter=self._reporter,
+            announce=lambda content, form: self._library.request(content, form, optional=True),
+        )
         self._closed = False
         self._workers = [
             threading.Thread(target=self._work, name=f"nnrvideo-enhancer-{index}", daemon=True)
@@ -209,20 +180,9 @@ class Enhancer:
         Raises:
             ValueError: The enhancer is closed.
         """
-        events: list[Event] = []
         with self._lock:
             self._require_open()
-            messages: Sequence[SeiMessage] = ()
-            try:
-                messages = parse_records(records, self._limits)
-            except NnrVideoError as error:
-                reason = f"{source} side data: {error}"
-                if self._first_time(reason):
-                    events.append(Event(EventKind.SIDE_DATA_REJECTED, None, reason, pts))
-            if clvs_start:
-                self._bases.clear()  # each sequence sends its own
-            for heard in self._state.access_unit(pts, messages, clvs_start):
-                events += self._note(heard)
+            events = self._stream.hear(pts, records, clvs_start=clvs_start, source=source)
         self._tell(events)
 
     def send_frame(
@@ -233,6 +193,7 @@ class Enhancer:
         strength: float = 1.0,
         plain: bool = False,
         due: float | None = None,
+        into: Picture | None = None,
         timeout: float | None = 0.0,
     ) -> Status:
         """Takes one decoded picture.
@@ -246,38 +207,47 @@ class Enhancer:
             due: Time on the clock by which the result is wanted, with ``realtime``.  The network
                 runs if it is expected to be done by then; without it, a network is too slow if it
                 takes more than its share of the time between pictures.
+            into: Writable planes of the caller, with any strides, for the result.  They are used
+                if the result has their format (:meth:`peek` tells it) and is not the decoded
+                picture itself; ``result.info.into`` says so.  After :meth:`flush` worker threads
+                may still write to them, until :meth:`close`; with ``workers=0`` nobody does.
             timeout: Seconds to wait for room in the queue; None waits as long as it takes.
 
         Returns:
             ``OK``, or ``AGAIN`` if the queue is full: receive first, then send it again.
 
         Raises:
-            ValueError: The enhancer is closed.
+            ValueError: The enhancer is closed, or ``into`` cannot be written.
         """
+        if into is not None and not all(plane.flags.writeable for plane in into.planes):
+            raise ValueError("the planes for the result cannot be written")
         if not self._line.wait_for_room(timeout):
             self._require_open()
             return Status.AGAIN
         with self._lock:
             self._require_open()
-            self._source = picture.format
-            if self._fixed and self._target is None:
-                self._target = self._fixed_target(picture.format)
-            contents, events = self._activate(pts)
-            self._line.put(
-                Job(
-                    picture,
-                    pts,
-                    contents,
-                    self._target,
-                    strength,
-                    self._duration(pts),
-                    due,
-                    plain,
-                )
-            )
-            self._statistics = _plus(self._statistics, frames_in=1)
+            contents, duration, events = self._stream.picture(pts, picture.format)
+            self._counts.add(frames_in=1)
+            target = self._stream.target
+            job = Job(picture, pts, contents, target, strength, duration, due, plain, into)
+            self._line.put(job)
         self._tell(events)
         return Status.OK
+
+    def pass_over(self, pts: Pts, source: PictureFormat) -> None:
+        """Notes a picture that nobody wants: it takes part in the stream, and nothing comes out.
+
+        Args:
+            pts: Its time; as for :meth:`send_frame`, its side data have been sent.
+            source: Its format.
+
+        Raises:
+            ValueError: The enhancer is closed.
+        """
+        with self._lock:
+            self._require_open()
+            _, _, events = self._stream.picture(pts, source)
+        self._tell(events)
 
     def skip(self, pts: Pts | None = None) -> bool:
         """Asks for plain resampling of a picture that has been sent, because time is short.
@@ -312,11 +282,12 @@ class Enhancer:
         Returns:
             The picture, or ``AGAIN`` if none is ready; at once if none is in work.
         """
+        while not self._workers and not self._line.ready and self._work_on_next(wait=False):
+            pass
         result = self._line.next(timeout)
         if result is None:
             return Status.AGAIN
-        with self._lock:
-            self._statistics = _plus(self._statistics, frames_out=1)
+        self._counts.add(frames_out=1)
         return result
 
     @property
@@ -340,31 +311,30 @@ class Enhancer:
             The format, or None while ``source`` is unknown.
         """
         with self._lock:
-            source = source or self._source
-            if self._target is not None or source is None:
-                return self._target
-            if self._fixed:
-                return self._fixed_target(source)
-            active = self._state.active(pts)
-            content = (active[0].base, active[0].update) if active else None
-            return self._signalled_format(content, source) or source
+            return self._stream.peek(pts, source)
 
     @property
     def output_format(self) -> PictureFormat | None:
         """Format of all output pictures; None before the first picture or if it is dynamic."""
-        return self._target
+        return self._stream.target
 
     @property
     def output_size(self) -> tuple[int, int] | None:
         """Width and height of all output pictures; None while unknown or if it is dynamic."""
-        if self._target is not None:
-            return self._target.width, self._target.height
-        return self._wanted_size if self._fixed else None
+        return self._stream.output_size
+
+    @property
+    def on_event(self) -> Callable[[Event], None] | None:
+        """Receives every event; may be changed at any time."""
+        return self._reporter.on_event
+
+    @on_event.setter
+    def on_event(self, receiver: Callable[[Event], None] | None) -> None:
+        self._reporter.on_event = receiver
 
     def stats(self) -> Statistics:
         """Counts so far."""
-        with self._lock:
-            return replace(self._statistics, pace=self._execution.state)
+        return self._counts.snapshot(self._execution.state)
 
     # -- life cycle --------------------------------------------------------------------------
 
@@ -374,16 +344,14 @@ class Enhancer:
         Networks that were built stay in memory, so a stream that repeats them loses nothing.
         """
         with self._lock:
-            dropped = self._line.clear()
-            self._state.flush()
-            self._bases.clear()
+            self._counts.add(flushed=self._line.clear())
+            self._stream.flush()
             self._execution.restart()
-            self._last_pts = None
-            self._active = None
-            self._statistics = _plus(self._statistics, flushed=dropped)
 
     def drain(self) -> None:
         """Waits until every picture sent is ready to be received."""
+        while not self._workers and self._work_on_next(wait=False):
+            pass
         self._line.drain()
 
     def close(self) -> None:
@@ -408,153 +376,45 @@ class Enhancer:
     ) -> None:
         self.close()
 
-    # -- the caller's side -------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------
 
     def _require_open(self) -> None:
         if self._closed:
             raise ValueError("the enhancer is closed")
 
-    def _note(self, heard: FilterEvent) -> list[Event]:
-        """Reacts to what the activation state made of a message."""
-        match heard:
-            case FilterRejected(pts=pts, nnpfc_id=nnpfc_id, reason=reason):
-                kind = EventKind.NETWORK_REJECTED
-                self._statistics = _plus(self._statistics, networks_rejected=1)
-                return [Event(kind, nnpfc_id, reason, pts)]
-            case FilterAdded(base=base, nnpfc_id=nnpfc_id):
-                if self._announced is None:
-                    self._announced = base, None
-                self._bases[nnpfc_id] = base
-                self._prepare((base, None))
-            case FilterUpdated(update=update, nnpfc_id=nnpfc_id):
-                _log.debug(
-                    "update of filter %d, %d bytes", nnpfc_id, len(update.nnpfc_payload_byte)
-                )
-                known = self._bases.get(nnpfc_id)
-                if known is not None:
-                    self._prepare((known, update))
-        return []
-
-    def _prepare(self, content: Content) -> None:
-        """Builds a network before it is activated, so that its first picture need not wait."""
-        if self._source is not None:
-            self._library.request(content, self._source, optional=True)
-
-    def _activate(self, pts: Pts) -> tuple[tuple[Content, ...], list[Event]]:
-        """Finds the networks for a picture and reports a change of the first."""
-        contents: list[Content] = [(one.base, one.update) for one in self._state.active(pts)]
-        alternatives = tuple(one for one in contents if self._is_alternative(one, contents[0]))
-        if len(alternatives) < len(contents) and not self._several_reported:
-            self._several_reported = True
-            # Only an SEI processing order message could say how to chain them.
-            ids = ", ".join(str(base.nnpfc_id) for base, _ in contents)
-            _log.warning("several networks are active (%s); only the first is applied", ids)
-        first = contents[0] if contents else None
-        events: list[Event] = []
-        if first is not None and first != self._active:
-            kind = EventKind.NETWORK_ACTIVATED
-            events.append(Event(kind, first[0].nnpfc_id, fingerprint(first), pts))
-        elif first is None and self._active is not None:
-            kind = EventKind.NETWORK_DEACTIVATED
-            events.append(Event(kind, self._active[0].nnpfc_id, "", pts))
-        self._active = first
-        return alternatives, events
-
-    def _is_alternative(self, content: Content, first: Content) -> bool:
-        """Whether a network does the same for a picture as the first one, in other time."""
-        if content is first:
-            return True
-        assert self._source is not None
-        formats = [self._signalled_format(one, self._source) for one in (first, content)]
-        purposes = {properties_of(one).nnpfc_purpose for one in (first, content)}
-        return formats[0] is not None and formats[0] == formats[1] and len(purposes) == 1
-
-    def _duration(self, pts: Pts) -> Fraction:
-        last, self._last_pts = self._last_pts, pts
-        grown = Fraction(pts) - Fraction(last) if last is not None else Fraction(0)
-        return grown if grown > 0 else _DEFAULT_DURATION
-
-    def _fixed_target(self, source: PictureFormat) -> PictureFormat:
-        signalled = self._signalled_format(self._announced, source) or source
-        return signalled.scaled(*self._wanted_size) if self._wanted_size else signalled
-
-    def _signalled_format(
-        self, content: Content | None, source: PictureFormat
-    ) -> PictureFormat | None:
-        if content is None:
-            return None
-        try:
-            properties = properties_of(content)
-            characteristics.require_supported(properties)
-            return characteristics.output_format(properties, source, self._limits)
-        except NnrVideoError:
-            return None  # said in full when the network is built
-
-    def _first_time(self, complaint: str) -> bool:
-        """Whether something is worth saying; whoever finds ever new faults is silenced."""
-        if complaint in self._complaints or len(self._complaints) >= _MAX_COMPLAINTS:
-            return False
-        self._complaints.add(complaint)
-        return True
-
     def _tell(self, events: Sequence[Event]) -> None:
-        """Reports events; call without holding the lock, as the callee may call back."""
-        for event in events:
-            if event.kind in _WARNINGS:
-                which = "" if event.nnpfc_id is None else f" (nnpfc_id {event.nnpfc_id})"
-                _log.warning("%s%s: %s", event.kind.value, which, event.reason)
-            if self.on_event is None:
-                continue
-            try:
-                self.on_event(event)
-            except Exception:
-                # The worker must outlive a mistake in somebody's display code.
-                _log.exception("on_event failed")
-
-    # -- the builder's side ------------------------------------------------------------------
+        rejected = sum(event.kind is EventKind.NETWORK_REJECTED for event in events)
+        if rejected:
+            self._counts.add(networks_rejected=rejected)
+        self._reporter.tell(events)
 
     def _on_built(
         self, content: Content, result: NetworkFilter | NnrVideoError, seconds: float
     ) -> None:
+        """Hears from the builder's thread."""
         nnpfc_id = content[0].nnpfc_id
         events = []
-        with self._lock:
-            if isinstance(result, NetworkFilter):
-                self._statistics = replace(
-                    _plus(self._statistics, networks_built=1, build_milliseconds=1e3 * seconds),
-                    provider=result.provider,
-                    precision=result.precision.name,
-                )
-                events.append(Event(EventKind.NETWORK_READY, nnpfc_id, fingerprint(content)))
-                reason = result.precision.reason
-                if reason and self._first_time(reason):
-                    _log.warning("fp32 instead of int8 (nnpfc_id %d): %s", nnpfc_id, reason)
-            elif self._first_time(f"{fingerprint(content)} {result}"):
-                self._statistics = _plus(self._statistics, networks_rejected=1)
-                events.append(Event(EventKind.NETWORK_REJECTED, nnpfc_id, str(result)))
+        if isinstance(result, NetworkFilter):
+            self._counts.built(seconds, result.provider, result.precision.name)
+            events.append(Event(EventKind.NETWORK_READY, nnpfc_id, fingerprint(content)))
+            reason = result.precision.reason
+            if reason and self._reporter.first_time(reason):
+                _log.warning("fp32 instead of int8 (nnpfc_id %d): %s", nnpfc_id, reason)
+        elif self._reporter.first_time(f"{fingerprint(content)} {result}"):
+            events.append(Event(EventKind.NETWORK_REJECTED, nnpfc_id, str(result)))
         self._tell(events)
 
-    # -- the workers' side -------------------------------------------------------------------
-
     def _work(self) -> None:
-        while (job := self._line.take()) is not None:
-            result = self._execution.process(job)
-            with self._lock:
-                if self._line.finish(job, result):
-                    self._count(result.info)
+        while self._work_on_next():
+            pass
 
-    def _count(self, info: FrameInfo) -> None:
-        if info.enhanced:
-            self._statistics = replace(
-                _plus(self._statistics, enhanced=1, network_milliseconds=info.milliseconds),
-                nnpfc_id=info.nnpfc_id,
-            )
-        else:
-            slow = info.reason == LATE
-            self._statistics = _plus(self._statistics, plain=1, too_slow=int(slow))
-        self._statistics = _plus(self._statistics, late=int(info.late))
-
-
-def _plus(statistics: Statistics, **increments: float) -> Statistics:
-    changed = {name: getattr(statistics, name) + value for name, value in increments.items()}
-    return replace(statistics, **changed)
+    def _work_on_next(self, *, wait: bool = True) -> bool:
+        """Makes the next output picture; returns whether there was one to make."""
+        job = self._line.take(wait=wait)
+        if job is None:
+            return False
+        result = self._execution.process(job)
+        with self._lock:
+            if self._line.finish(job, result):
+                self._counts.made(result.info)
+        return True

@@ -57,6 +57,7 @@ class FrameInfo:
     reason: str = ""  # why not enhanced; empty if it is
     milliseconds: float = 0.0  # wall time spent on the picture, in the worker
     late: bool = False  # finished after the time at which it was due
+    into: bool = False  # written into the planes that came with the picture
 
 
 @final

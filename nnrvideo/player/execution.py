@@ -16,13 +16,14 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import final
 
 from nnrvideo.errors import NnrVideoError
-from nnrvideo.picture import Picture
+from nnrvideo.picture import Picture, PictureFormat
 from nnrvideo.player.events import Enhanced, Event, EventKind, FrameInfo
 from nnrvideo.player.filter import NetworkFilter
 from nnrvideo.player.library import Content, FilterLibrary
 from nnrvideo.player.line import Job
 from nnrvideo.player.pace import Pace
 from nnrvideo.player.tiers import TierChooser
+from nnrvideo.runtime.planes import PlanePool
 from nnrvideo.runtime.resample import Upscaler, resize_picture
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Execution:
         self._busy = busy
         self._tell = tell
         self._clock = clock
+        self._pool = PlanePool()
         self._lock = threading.Lock()  # guards pace and tiers
 
     def process(self, job: Job) -> Enhanced:
@@ -86,8 +88,9 @@ class Execution:
             reason = f"internal error: {error!r}"
             self._tell([Event(EventKind.ERROR, None, reason, job.pts)])
         picture = enhanced if enhanced is not None else job.picture
-        if job.target is not None:
-            picture = resize_picture(picture, job.target, self._upscaler)
+        if job.target is not None and picture.format != job.target:
+            into = _fitting(job, job.target) or self._pool.picture(job.target)
+            picture = resize_picture(picture, job.target, self._upscaler, into)
         info = FrameInfo(
             pts=job.pts,
             enhanced=enhanced is not None,
@@ -95,6 +98,7 @@ class Execution:
             reason=reason,
             milliseconds=1e3 * (time.perf_counter() - started),
             late=job.due is not None and self._clock() > job.due,
+            into=job.into is not None and picture.planes is job.into.planes,
         )
         return Enhanced(picture, info)
 
@@ -173,7 +177,7 @@ class Execution:
     ) -> tuple[Picture | None, str]:
         started = time.perf_counter()
         try:
-            picture = network.process(job.picture, job.strength)
+            picture = network.process(job.picture, job.strength, _fitting(job, network.target))
         except Exception as error:
             reason = str(error) or type(error).__name__
             first = not network.failure
@@ -206,3 +210,11 @@ class Execution:
         self._pace.rest(job.pts)
         rest = "for good" if self._pace.off else "for a while"
         return [Event(EventKind.FALLBACK_ON, nnpfc_id, rest, job.pts)]
+
+
+def _fitting(job: Job, made: PictureFormat) -> Picture | None:
+    """The caller's planes, if a result of some format can be written into them as it is."""
+    into = job.into
+    if into is None or into.format != made or job.target not in (None, made):
+        return None
+    return into

@@ -76,6 +76,7 @@ def enhanced_pictures(
     max_memory_mib: int = 256,
     output_size: tuple[int, int] | None = None,
     start: Fraction | None = None,
+    pass_over: int = 0,
     on_event: Callable[[Event], None] | None = None,
     on_end: Callable[[Statistics], None] | None = None,
 ) -> Iterator[EnhancedPicture]:
@@ -94,6 +95,8 @@ def enhanced_pictures(
         output_size: (width, height) of all output pictures; None takes what the stream's
             networks signal.
         start: Seconds; earlier pictures are left out.
+        pass_over: Pictures at the beginning that nobody wants: they are decoded, because the
+            networks of later ones depend on what came with them, and not enhanced.
         on_event: Called for everything that happens beside pictures.
         on_end: Called with the counts after the last picture.
 
@@ -116,11 +119,12 @@ def enhanced_pictures(
         max_memory_mib=max_memory_mib,
         output_size=output_size or signalled_size(media, limits),
         queue_size=2 * workers + 1,
+        warm_up=False,
         source=media.video.format,
         realtime=False,
         on_event=on_event,
     ) as enhancer:
-        feeder = Feeder(media, enhancer, start=start)
+        feeder = Feeder(media, enhancer, start=start, pass_over=pass_over)
         try:
             for decoded in feeder:
                 yield _join(_wait(enhancer), decoded)
@@ -141,6 +145,7 @@ class Feeder:
         media: The open file.
         enhancer: Takes messages and pictures; its queue is the bound on decoding ahead.
         start: Seconds; earlier pictures are left out.
+        pass_over: Pictures at the beginning that are decoded and not enhanced.
         due: Time on the enhancer's clock by which the picture of a time is wanted.
         await_networks: Seconds to wait, before the first picture, for networks that are built.
     """
@@ -151,12 +156,14 @@ class Feeder:
         enhancer: Enhancer,
         *,
         start: Fraction | None = None,
+        pass_over: int = 0,
         due: Callable[[Fraction], float] | None = None,
         await_networks: float = 0.0,
     ) -> None:
         self._media = media
         self._enhancer = enhancer
         self._start = start
+        self._pass_over = pass_over
         self._due = due
         self._await_networks = await_networks
         self._sent: SimpleQueue[DecodedPicture | BaseException | None] = SimpleQueue()
@@ -187,6 +194,11 @@ class Feeder:
                     self._enhancer.send_side_data(
                         item.pts, item.records, clvs_start=item.clvs_start
                     )
+                    continue
+                if item.index < self._pass_over:
+                    self._enhancer.pass_over(item.pts, item.picture.format)
+                    if self._stopped:
+                        break
                     continue
                 if first and self._await_networks:
                     self._enhancer.wait_for_networks(self._await_networks)
@@ -240,6 +252,7 @@ def enhance_file(
     threads: int | None = None,
     precision: Precision | str = Precision.AUTO,
     max_memory_mib: int = 256,
+    pass_over: int = 0,
     on_event: Callable[[Event], None] | None = None,
     progress: Progress | None = None,
 ) -> EnhanceReport:
@@ -255,6 +268,7 @@ def enhance_file(
         threads: Threads of the network.
         precision: Numbers that networks compute in, see :class:`Enhancer`.
         max_memory_mib: Bound on the memory that enhancing adds, in MiB.
+        pass_over: Pictures at the beginning that the sink has already.
         on_event: Called for everything that happens beside pictures.
         progress: Called with (pictures done, total or None).
 
@@ -281,6 +295,8 @@ def enhance_file(
         sink: PictureSink | None = None
         pictures = enhanced = 0
         output = media.video.format
+        if pass_over and (size := signalled_size(media, limits or media.limits)):
+            output = output.scaled(*size)  # should nothing be left to be done
         for item in enhanced_pictures(
             media,
             limits=limits,
@@ -288,6 +304,7 @@ def enhance_file(
             threads=threads,
             precision=precision,
             max_memory_mib=max_memory_mib,
+            pass_over=pass_over,
             on_event=note,
             on_end=ended.append,
         ):
@@ -299,7 +316,7 @@ def enhance_file(
             pictures += 1
             enhanced += item.enhanced
             if progress is not None:
-                progress(pictures, total)
+                progress(pass_over + pictures, total)
     used = ended[-1].precision if ended else ""
     return EnhanceReport(pictures, enhanced, output, tuple(rejected), tuple(activations), used)
 

@@ -83,6 +83,7 @@ class FilterLibrary:
         upscaler: For colour components that a network does not make.
         resolver: Finds networks that are named by URI; None refuses them all.
         precision: The numbers that networks compute in.
+        warm_up: Run each network until its runtime has settled.
         on_built: Called from the builder's thread with the content, the filter or the error, and
             the seconds that it took; once for each content and picture format.
     """
@@ -96,6 +97,7 @@ class FilterLibrary:
         upscaler: Upscaler,
         resolver: Resolver | None,
         precision: Precision,
+        warm_up: bool,
         on_built: Callable[[Content, NetworkFilter | NnrVideoError, float], None],
     ) -> None:
         self._backend = backend
@@ -104,6 +106,7 @@ class FilterLibrary:
         self._upscaler = upscaler
         self._resolver = resolver
         self._precision = PrecisionPolicy(precision, backend)
+        self._warm_up = warm_up
         self._on_built = on_built
         self._filters: Recent[tuple[Content, PictureFormat], Future[NetworkFilter]] = Recent(
             _MAX_FILTERS
@@ -198,6 +201,7 @@ class FilterLibrary:
             limits=self._limits,
             max_memory_bytes=self._memory.of_one_run(source, target),
             upscaler=self._upscaler,
+            warm_up=self._warm_up,
         )
 
 

@@ -32,6 +32,7 @@ class Job:
         duration: Seconds until the next picture.
         due: Time of the clock by which the result is wanted; None if nobody said.
         plain: Do not run a network.
+        into: The caller's planes for the result, used if they are of its format.
         result: What became of it, once it is done.
     """
 
@@ -43,6 +44,7 @@ class Job:
     duration: Fraction = Fraction(0)
     due: float | None = None
     plain: bool = False
+    into: Picture | None = field(default=None, repr=False)
     result: Enhanced | None = field(default=None, repr=False)
 
 
@@ -75,11 +77,16 @@ class Line:
             self._waiting.append(job)
             self._changed.notify_all()
 
-    def take(self) -> Job | None:
-        """The next picture to work on; waits for one, and returns None once the line is closed."""
+    def take(self, *, wait: bool = True) -> Job | None:
+        """The next picture to work on; None once the line is closed, or if there is none.
+
+        Args:
+            wait: Wait until there is one, or the line is closed.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if self._closed:
+            if wait:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed or not self._waiting:
                 return None
             self._working += 1
             return self._waiting.popleft()

@@ -23,6 +23,7 @@ from nnrvideo.model import (
     prepare,
     reach_of,
     receive,
+    takes_picture_whole,
     without_ranges,
 )
 from nnrvideo.picture import PictureFormat
@@ -153,7 +154,15 @@ def load_network(
     peak = measure(network, contract=contract, limits=limits).peak_bytes
     session = backend.load(prepared.model, prepared.arrays)
     per_position = -(-_ARENA_FACTOR * peak // positions)
-    return LoadedNetwork(session, layout, output, per_position, chosen, reach_of(network))
+    return LoadedNetwork(
+        session,
+        layout,
+        output,
+        per_position,
+        chosen,
+        reach_of(network),
+        takes_picture_whole(network, contract, source, limits=limits),
+    )
 
 
 def _bitstream(message: Nnpfc, resolver: Resolver | None) -> bytes:

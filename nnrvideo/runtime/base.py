@@ -8,9 +8,9 @@ received graph may hold: a graph reaches a backend only after the operator check
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +82,24 @@ class Session(Protocol):
 
         Raises:
             InferenceError: The provider failed, or an array does not fit its input.
+        """
+
+
+@runtime_checkable
+class WritingSession(Session, Protocol):
+    """A session that can leave its outputs in memory of the caller."""
+
+    def run_into(self, feeds: Mapping[str, Array], outputs: Sequence[Array]) -> None:
+        """Runs the network once.
+
+        Args:
+            feeds: C-contiguous array for each input name.
+            outputs: C-contiguous arrays, of exactly the shapes and types that come out, in graph
+                order.
+
+        Raises:
+            InferenceError: The provider failed, or an array does not fit; what the outputs hold
+                then is not said.
         """
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, final
 
 import numpy as np
@@ -138,17 +139,14 @@ def fill_input(  # noqa: PLR0917 - the patch, its picture and its place
         strength: StrengthControlVal, 0 to 1; used with ``layout.strength`` only.
     """
     view = np.moveaxis(tensor, -1, 0) if layout.component_last else tensor
-    height, width = view.shape[1:]
-    xs = np.arange(origin[0], origin[0] + width)
-    ys = np.arange(origin[1], origin[1] + height)
     channels = channels_of(layout.order_idc, picture.chroma_format)
     for target, channel in zip(view, channels, strict=False):
         plane = picture.planes[channel.component]
         depth = layout.bit_depth(channel.component)
         integer = layout.format_idc == FORMAT_INTEGER
         direct = integer and depth == picture.bit_depth and target.dtype == plane.dtype
-        patch = target if direct else np.empty((height, width), plane.dtype)
-        _gather(plane, channel, xs, ys, rules, patch)
+        patch = target if direct else np.empty(view.shape[1:], plane.dtype)
+        _gather(plane, channel, origin, rules, patch)
         if not direct and integer:
             target[...] = _to_integers(patch, picture.bit_depth, depth)
         elif not direct:
@@ -172,6 +170,18 @@ def tensor_is_plane(
         and dtype == plane.dtype
         and tuple(shape) == plane.shape
         and plane.flags.c_contiguous
+    )
+
+
+def output_is_plane(layout: TensorFormat, dtype: np.dtype[Any], target: PictureFormat) -> bool:
+    """Whether an output tensor holds the samples of the luma plane as a picture has them."""
+    depth = target.bit_depth
+    return (
+        layout.order_idc == ORDER_LUMA
+        and layout.format_idc == FORMAT_INTEGER
+        and layout.luma_bit_depth == depth
+        and depth in (8, 16)  # others must be clipped
+        and dtype == target.dtype
     )
 
 
@@ -290,53 +300,86 @@ def _strength_value(layout: TensorFormat, strength: float) -> float:
     return float(int(strength * ((1 << depth) - 1)))
 
 
-def _gather(  # noqa: PLR0917
+def _gather(
     plane: Plane,
     channel: _Channel,
-    xs: Coordinates,
-    ys: Coordinates,
+    origin: tuple[int, int],
     rules: PatchRules,
     patch: Array,
 ) -> None:
     """Copies samples at grid positions; the inner part in bulk, only the border by index."""
-    rows, columns = plane.shape
-    sx, (left, right) = _source(xs, channel.step, channel.phase_x, channel.repeat_x, columns)
-    sy, (top, bottom) = _source(ys, channel.step, channel.phase_y, channel.repeat_y, rows)
+    rows, columns = patch.shape
+    across = _axis(
+        origin[0], columns, channel.step, channel.phase_x, channel.repeat_x, plane.shape[1],
+        rules.padding_type, vertical=False,
+    )  # fmt: skip
+    down = _axis(
+        origin[1], rows, channel.step, channel.phase_y, channel.repeat_y, plane.shape[0],
+        rules.padding_type, vertical=True,
+    )  # fmt: skip
+    left, right, top, bottom = across.first, across.last, down.first, down.last
     fill = rules.fill_values
     if fill is not None:
         patch[:top] = patch[bottom:] = fill[channel.component]
         patch[:, :left] = patch[:, right:] = fill[channel.component]
     if left < right and top < bottom:
-        inner = plane[_reach(sy, top, bottom, channel.step), _reach(sx, left, right, channel.step)]
+        inner = plane[down.reach, across.reach]
         if channel.repeat_y > 1:
-            inner = inner[sy[top:bottom] - sy[top]]
+            inner = inner[down.inner]
         if channel.repeat_x > 1:
-            inner = np.take(inner, sx[left:right] - sx[left], axis=1)
+            inner = np.take(inner, across.inner, axis=1)
         patch[top:bottom, left:right] = inner
     if fill is not None:
         return
-    px = pad_coordinates(sx, columns, rules.padding_type, vertical=False)
-    py = pad_coordinates(sy, rows, rules.padding_type, vertical=True)
+    # Rows, then columns of them: whole rows are copied fast, single samples are not.
     for border in (slice(0, left), slice(right, None)):
-        patch[top:bottom, border] = plane[py[top:bottom, None], px[None, border]]
+        narrow = plane[:, across.padded[border]]
+        patch[top:bottom, border] = narrow[down.padded[top:bottom]]
     for border in (slice(0, top), slice(bottom, None)):
-        patch[border] = plane[py[border, None], px[None, :]]
+        patch[border] = np.take(plane[down.padded[border]], across.padded, axis=1)
 
 
-def _source(
-    grid: Coordinates, step: int, phase: int, repeat: int, size: int
-) -> tuple[Coordinates, tuple[int, int]]:
-    """Sample positions of an axis, and the range of indices that lie inside the plane."""
-    positions = grid * step + phase
+@final
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Which samples of a plane the positions of a patch take on one axis.
+
+    Args:
+        first: First position whose sample lies in the plane.
+        last: Position behind the last such; equal to ``first`` if all is border.
+        reach: The samples between them.
+        inner: Their indices among ``reach``, for planes whose samples are taken repeatedly.
+        padded: Sample for every position, by the padding type.
+    """
+
+    first: int
+    last: int
+    reach: slice
+    inner: Coordinates
+    padded: Coordinates
+
+
+@lru_cache(maxsize=512)  # pictures of a stream are cut alike, so every one asks the same
+def _axis(  # noqa: PLR0917
+    origin: int,
+    count: int,
+    step: int,
+    phase: int,
+    repeat: int,
+    size: int,
+    padding_type: int,
+    *,
+    vertical: bool,
+) -> _Axis:
+    positions = np.arange(origin, origin + count) * step + phase
     if repeat > 1:
         # H.274 divides toward zero, so position -1 reads chroma sample 0, not -1.
         positions = np.sign(positions) * (np.abs(positions) // repeat)
+    padded = pad_coordinates(positions, size, padding_type, vertical=vertical)
     inside = np.flatnonzero((positions >= 0) & (positions < size))
     if not inside.size:
         # Wholly before or wholly behind the picture: everything is border.
-        return positions, (0, 0)
-    return positions, (int(inside[0]), int(inside[-1]) + 1)
-
-
-def _reach(positions: Coordinates, first: int, last: int, step: int) -> slice:
-    return slice(int(positions[first]), int(positions[last - 1]) + 1, step)
+        return _Axis(0, 0, slice(0), inside, padded)
+    first, last = int(inside[0]), int(inside[-1]) + 1
+    reach = slice(int(positions[first]), int(positions[last - 1]) + 1, step)
+    return _Axis(first, last, reach, positions[first:last] - positions[first], padded)

@@ -175,6 +175,19 @@ class _OrtSession:
         except Exception as error:
             raise InferenceError(_first_line(error), provider=self.provider) from error
 
+    def run_into(self, feeds: Mapping[str, Array], outputs: Sequence[Array]) -> None:
+        """Runs the network once; see :meth:`nnrvideo.runtime.base.WritingSession.run_into`."""
+        try:
+            binding = self._session.io_binding()
+            for name, value in feeds.items():
+                binding.bind_cpu_input(name, value)
+            for name, value in zip(self._output_names, outputs, strict=True):
+                address = value.__array_interface__["data"][0]
+                binding.bind_output(name, "cpu", 0, value.dtype.type, value.shape, address)
+            self._session.run_with_iobinding(binding)
+        except Exception as error:
+            raise InferenceError(_first_line(error), provider=self.provider) from error
+
 
 def _import() -> Any:
     try:

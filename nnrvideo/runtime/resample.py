@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,13 @@ _CV2_NAMES = {
 }
 
 
-def resize_plane(
-    plane: Plane, width: int, height: int, bit_depth: int, upscaler: Upscaler = Upscaler.BICUBIC
+def resize_plane(  # noqa: PLR0917 - the plane, its new size and how
+    plane: Plane,
+    width: int,
+    height: int,
+    bit_depth: int,
+    upscaler: Upscaler = Upscaler.BICUBIC,
+    out: Plane | None = None,
 ) -> Plane:
     """Resamples one plane.
 
@@ -45,21 +51,29 @@ def resize_plane(
         bit_depth: Bits of a sample; overshoot of the kernel is clipped to them.
         upscaler: Kernel for enlarging; reducing averages areas, because every kernel above would
             alias.
+        out: Where the result is wanted, (height, width) of the same dtype; strides are free.
 
     Returns:
-        (height, width), same dtype; the same array where nothing is to be done.
+        ``out``, else (height, width), same dtype; the same array where nothing is to be done.
     """
     rows, columns = plane.shape
     if (columns, rows) == (width, height):
-        return plane
+        if out is None:
+            return plane
+        out[...] = plane
+        return out
     cv2 = _cv2()
     reducing = width <= columns and height <= rows
     kernel = cv2.INTER_AREA if reducing else getattr(cv2, _CV2_NAMES[upscaler])
     source = plane if plane.strides[1] == plane.itemsize else np.ascontiguousarray(plane)
-    resized: Plane = cv2.resize(source, (width, height), interpolation=kernel)
+    direct = out if out is not None and out.strides[1] == out.itemsize else None
+    resized: Plane = cv2.resize(source, (width, height), dst=direct, interpolation=kernel)
     if plane.dtype == np.uint16 and bit_depth < 16:
         np.minimum(resized, np.uint16((1 << bit_depth) - 1), out=resized)
-    return resized
+    if out is None or direct is not None:
+        return resized if out is None else out
+    out[...] = resized
+    return out
 
 
 def change_depth(plane: Plane, bit_depth: int, new_depth: int) -> Plane:
@@ -89,7 +103,10 @@ def change_depth(plane: Plane, bit_depth: int, new_depth: int) -> Plane:
 
 
 def resize_picture(
-    picture: Picture, target: PictureFormat, upscaler: Upscaler = Upscaler.BICUBIC
+    picture: Picture,
+    target: PictureFormat,
+    upscaler: Upscaler = Upscaler.BICUBIC,
+    into: Picture | None = None,
 ) -> Picture:
     """Brings a picture to another size, chroma format and bit depth, without any network.
 
@@ -98,21 +115,57 @@ def resize_picture(
         target: What is wanted.  Mono becomes colour with neutral chroma; colour becomes mono by
             dropping chroma.
         upscaler: Kernel for enlarging.
+        into: Picture of exactly ``target`` whose planes take the samples.
 
     Returns:
-        A picture of exactly ``target``; planes that already fit are shared, not copied.
+        A picture of exactly ``target``, with the planes of ``into``; without it, planes that
+        already fit are shared, not copied.
     """
-    if picture.format == target:
+    if picture.format == target and into is None:
         return picture
-    planes: list[Plane] = []
-    for component in range(target.chroma_format.planes):
-        rows, columns = target.plane_shape(component)
-        if component and picture.chroma_format is ChromaFormat.MONO:
-            planes.append(np.full((rows, columns), 1 << (target.bit_depth - 1), target.dtype))
-            continue
+    outs: Sequence[Plane | None] = into.planes if into else (None,) * target.chroma_format.planes
+    planes = tuple(
+        resize_component(picture, component, target, upscaler, out)
+        for component, out in enumerate(outs)
+    )
+    return Picture(
+        into.planes if into else planes, target.chroma_format, target.bit_depth, picture.colour
+    )
+
+
+def resize_component(
+    picture: Picture,
+    component: int,
+    target: PictureFormat,
+    upscaler: Upscaler,
+    out: Plane | None = None,
+) -> Plane:
+    """Brings one colour component to another format, as :func:`resize_picture` does.
+
+    Args:
+        picture: The decoded picture.
+        component: 0 luma, 1 Cb, 2 Cr.
+        target: Format of the picture wanted.
+        upscaler: Kernel for enlarging.
+        out: Where the result is wanted, of the shape and dtype that ``target`` has there.
+
+    Returns:
+        ``out``, else a new plane, or the picture's own if it fits.
+    """
+    rows, columns = target.plane_shape(component)
+    if component and picture.chroma_format is ChromaFormat.MONO:
+        plane = np.full((rows, columns), 1 << (target.bit_depth - 1), target.dtype)
+    elif picture.bit_depth <= target.bit_depth:
+        # The kernel's fractions are worth keeping.
+        plane = change_depth(picture.planes[component], picture.bit_depth, target.bit_depth)
+        return resize_plane(plane, columns, rows, target.bit_depth, upscaler, out)
+    else:
         plane = resize_plane(picture.planes[component], columns, rows, picture.bit_depth, upscaler)
-        planes.append(change_depth(plane, picture.bit_depth, target.bit_depth))
-    return Picture(tuple(planes), target.chroma_format, target.bit_depth, picture.colour)
+        plane = change_depth(plane, picture.bit_depth, target.bit_depth)
+    if out is None:
+        return plane
+    out[...] = plane
+    return out
 
 
 def _cv2() -> Any:

@@ -149,6 +149,7 @@ def child(kind, count, real):
     from bench_memory import resident
 
     make, _ = KINDS[kind]
+    first_input((4,))  # NumPy loads its random numbers when they are first used
     Path("/proc/self/clear_refs").write_text("5")
     base = resident()[0]
     graph, arrays, shape = make(count, real=bool(real))

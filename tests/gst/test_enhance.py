@@ -237,6 +237,51 @@ def test_input_that_changes_in_mid_stream(gst, pipeline, networks):
     assert [int(f.luma[5, 5]) for f in frames] == [120] * 3
 
 
+@pytest.mark.parametrize("name", ["I420", "NV12", "I420_10LE", "P010_10LE"])
+def test_downstream_that_changes_its_mind_in_mid_stream(gst, pipeline, networks, name):
+    """Another size, then the first again; pictures are made in buffers of the size of the day."""
+    running = pipeline(
+        f"appsrc name=in format=time caps=video/x-raw,format={name},width=96,height=64,"
+        f"framerate=25/1 ! nnrenhance name=e model-file={networks}/lift20.nnc "
+        "! capsfilter name=wanted ! videoconvert ! video/x-raw,format=I420 "
+        "! appsink name=out sync=false",
+        state=None,
+    )
+    running.start()
+    sizes = [(192, 128), (192, 128), (128, 96), (128, 96), (192, 128), (192, 128), (192, 128)]
+    frames = []
+    for index, (width, height) in enumerate(sizes):
+        caps = gst.Caps.from_string(f"video/x-raw,width={width},height={height}")
+        running["wanted"].set_property("caps", caps)
+        depth = 10 if "10" in name else 8
+        sample = 100 << (depth - 8) << (6 if name == "P010_10LE" else 0)
+        size = 96 * 64 * 3 // 2
+        plane = np.full(size, sample, np.uint8 if depth == 8 else "<u2").tobytes()
+        buffer = gst.Buffer.new_wrapped(plane)
+        buffer.pts = index * SECOND // 25
+        running["in"].emit("push-buffer", buffer)
+        frames.append(running.pull())
+    running["in"].emit("end-of-stream")
+    assert [f.size for f in frames] == sizes
+    assert [int(f.luma[5, 5]) for f in frames] == [120] * len(sizes)
+    assert running["e"].get_property("stats").get_value("enhanced") == len(sizes)
+
+
+def test_buffers_that_are_kept_downstream_stay_as_they_are(pipeline, networks, gst):
+    """Memory of the pool is written again only when nobody holds it any more."""
+    running = pipeline(
+        f"videotestsrc pattern=snow num-buffers=12 ! video/x-raw,format=I420,width=96,height=64 "
+        f"! nnrenhance model-file={networks}/lift20.nnc ! appsink name=out sync=false"
+    )
+    kept = []
+    while (sample := running.sink.emit("try-pull-sample", 20 * SECOND)) is not None:
+        buffer = sample.get_buffer()
+        kept.append((buffer, buffer.extract_dup(0, buffer.get_size())))
+    assert len(kept) == 12
+    assert all(buffer.extract_dup(0, buffer.get_size()) == data for buffer, data in kept)
+    assert len({data for _, data in kept}) == 12
+
+
 def test_pictures_of_vp9_by_a_network_of_ones_own(pipeline, networks):
     running = pipeline(
         f"{SOURCE} ! vp9enc deadline=1 ! vp9dec ! nnrenhance name=e "

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Filters with real networks: patches, bands, memory bounds, layouts, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from nnrvideo.data import base_network
 from nnrvideo.errors import LimitExceededError, ModelError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
 from nnrvideo.model import apply_update, load_onnx, unpack
@@ -53,6 +56,109 @@ def test_patches_give_the_samples_of_the_whole(nets, padding, size):
     )
     assert patched.plan.count == 16
     assert same(whole.process(picture), patched.process(picture))
+
+
+@pytest.mark.parametrize("kind", ["blur", "shuffled", "shipped", "half grid"])
+@pytest.mark.parametrize("size", [(64, 48), (61, 47), (62, 50)])
+def test_no_surplus_is_filtered_and_the_samples_stay(nets, kind, size):
+    """Sizes that a message cannot name are used where the network cannot tell the difference."""
+    picture = nets.noise(*size)
+    if kind == "shipped":
+        network = unpack(base_network()).require_network()
+        nnpfc = nets.base(network)
+    elif kind == "half grid":
+        nnpfc = nets.base(nets.blur(channels=6))
+    elif kind == "shuffled":
+        weights = {"w": np.random.default_rng(5).normal(0, 0.3, (4, 4, 3, 3)).astype(np.float32)}
+        nodes = [
+            helper.make_node("SpaceToDepth", ["input"], ["parts"], blocksize=2),
+            helper.make_node("Conv", ["parts", "w"], ["mixed"]),
+            helper.make_node("DepthToSpace", ["mixed"], ["output"], blocksize=2),
+        ]
+        nnpfc = nets.base(load_onnx(nets.onnx_model(nodes, weights)))
+    else:
+        nnpfc = nets.base(nets.blur(size=5))
+    network = decode_network(nnpfc, None, limits=LIMITS)
+    loaded = load_network(
+        network, nnpfc, picture.format, OnnxRuntimeBackend(threads=1), limits=LIMITS
+    )
+    filters = [
+        NetworkFilter(one, nnpfc, picture.format, limits=LIMITS, max_memory_bytes=256 << 20)
+        for one in (loaded, replace(loaded, takes_whole=False))
+    ]
+    exact, declared = (one.plan for one in filters)
+    whole = size[0] // 2 * 2, size[1] // 2 * 2
+    assert loaded.takes_whole == (kind in ("blur", "half grid") or size == whole)
+    if loaded.takes_whole:
+        unit = 2 if kind == "half grid" else 1
+        assert exact.patch_width == -(-size[0] // unit)
+        assert exact.patch_height == -(-size[1] // unit)
+        assert exact.patch_width <= declared.patch_width
+    assert same(*[one.process(picture) for one in filters])
+
+
+@pytest.mark.parametrize("memory", [256 << 20, 24 << 10])
+@pytest.mark.parametrize("kind", ["blur", "double", "padded with overlap", "patches"])
+def test_a_short_look_at_a_network_tells_as_much(nets, kind, memory):
+    """Files need no warm runtime: one run on the smallest patch finds the shape of the output."""
+    picture = nets.noise(61, 47)
+    if kind == "padded with overlap":
+        weights = {"w": np.ones((1, 1, 3, 3), np.float32) / 9}
+        nodes = [helper.make_node("Conv", ["input", "w"], ["output"], pads=[1, 1, 1, 1])]
+        nnpfc = nets.base(load_onnx(nets.onnx_model(nodes, weights)), nnpfc_overlap=3)
+    elif kind == "patches":
+        nnpfc = nets.base(
+            nets.blur(size=5),
+            nnpfc_constant_patch_size_flag=True,
+            nnpfc_patch_width_minus1=18,
+            nnpfc_patch_height_minus1=12,
+            nnpfc_extended_patch_width_cd_delta_minus1=0,
+            nnpfc_extended_patch_height_cd_delta_minus1=0,
+        )
+    else:
+        nnpfc = nets.base(nets.blur(size=5) if kind == "blur" else nets.upscaler(3))
+    network = decode_network(nnpfc, None, limits=LIMITS)
+    loaded = load_network(
+        network, nnpfc, picture.format, OnnxRuntimeBackend(threads=1), limits=LIMITS
+    )
+    warm, cold = (
+        NetworkFilter(
+            loaded, nnpfc, picture.format, limits=LIMITS, max_memory_bytes=memory, warm_up=warm_up
+        )
+        for warm_up in (True, False)
+    )
+    assert warm._margin == cold._margin
+    assert same(warm.process(picture), cold.process(picture))
+
+
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_either_look_finds_a_network_that_lies(nets, warm_up):
+    source = PictureFormat(61, 47)
+    honest = nets.base(nets.blur(size=5))
+    network = decode_network(honest, None, limits=LIMITS)
+    loaded = load_network(network, honest, source, OnnxRuntimeBackend(threads=1), limits=LIMITS)
+    with pytest.raises(ModelError, match="the network makes"):
+        NetworkFilter(
+            replace(loaded, takes_whole=False),
+            replace(honest, nnpfc_overlap=1),
+            source,
+            limits=LIMITS,
+            max_memory_bytes=256 << 20,
+            warm_up=warm_up,
+        )
+
+
+def test_networks_that_pad_inside_keep_to_declared_sizes(nets):
+    weights = {"w": np.ones((1, 1, 3, 3), np.float32)}
+    nodes = [helper.make_node("Conv", ["input", "w"], ["output"], pads=[1, 1, 1, 1])]
+    network = load_onnx(nets.onnx_model(nodes, weights))
+    picture = nets.noise(61, 47)
+    nnpfc = nets.base(network, nnpfc_extended_patch_width_cd_delta_minus1=3)
+    loaded = load_network(
+        network, nnpfc, picture.format, OnnxRuntimeBackend(threads=1), limits=LIMITS
+    )
+    assert not loaded.takes_whole
+    assert build(nnpfc, picture.format).plan.input_width == 64
 
 
 def test_bands_under_a_memory_bound_give_the_samples_of_the_whole(nets):

@@ -72,3 +72,18 @@ def test_mono_becomes_neutral_colour_and_back():
     colour = resize_picture(pic, PictureFormat(4, 4))
     assert (colour.planes[1] == 128).all()
     assert resize_picture(colour, pic.format).format == pic.format
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("size", [(40, 30), (20, 12), (32, 24)])
+@pytest.mark.parametrize("depth", [8, 10])
+def test_into_planes_of_the_caller(depth, size, step):
+    dtype = np.uint8 if depth == 8 else np.uint16
+    plane = np.random.default_rng(2).integers(0, 1 << depth, (24, 32)).astype(dtype)
+    width, height = size
+    buffer = np.full((height, width * step + 6), 3, dtype)
+    out = buffer[:, 2 : 2 + width * step : step]
+    assert resize_plane(plane, width, height, depth, out=out) is out
+    assert np.array_equal(out, resize_plane(plane, width, height, depth))
+    out[...] = 3
+    assert (buffer == 3).all()
