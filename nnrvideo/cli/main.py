@@ -33,6 +33,9 @@ VERBS = {
     "bdrate": "Bjøntegaard delta (BD-rate, BD-metric) of the curves in two CSV files",
     "describe": "make compact descriptors of a film or a picture, to match and search by",
     "describe-model": "make a descriptor model of a network, or put one into a film",
+    "match": "tell whether two films share content, and where",
+    "index": "gather the descriptors of films for search",
+    "search": "find films that share content with a query in an index",
     "gst": "set up and examine the GStreamer elements",
 }
 
