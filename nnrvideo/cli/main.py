@@ -36,6 +36,7 @@ VERBS = {
     "match": "tell whether two films share content, and where",
     "index": "gather the descriptors of films for search",
     "search": "find films that share content with a query in an index",
+    "describe-bench": "measure what descriptors find, and which models may be mixed",
     "gst": "set up and examine the GStreamer elements",
 }
 

@@ -4,13 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from nnrvideo.descriptors.extractor import network_input
 from nnrvideo.descriptors.frames import Rgb
-from nnrvideo.descriptors.package import PCA, DescriptorModel, attach
+from nnrvideo.descriptors.learn import with_manifest
+from nnrvideo.descriptors.manifest import Manifest
+from nnrvideo.descriptors.package import MANIFEST, PCA, DescriptorModel, attach, load_model
+from nnrvideo.errors import ModelError
+from nnrvideo.limits import Limits
 from nnrvideo.model import Scaled, correct, pack
-from nnrvideo.nnc import EncodeSettings
+from nnrvideo.nnc import (
+    DataUnit,
+    EncodeSettings,
+    TopologyUnit,
+    Unit,
+    decode,
+    parse_units,
+    write_units,
+)
+from nnrvideo.nnc.topology import pack_topology
 from nnrvideo.runtime import OnnxRuntimeBackend
 
 _PCA_QP: Final = -26  # a step of about a quarter of a typical weight
@@ -45,3 +59,37 @@ def code_model(
     scaled, settings = correct(backbone, settings, inputs, OnnxRuntimeBackend(), always=True)
     network = attach(scaled.network, model.manifest, model.projection)
     return pack(Scaled(network, scaled.scaling), settings)
+
+
+def replace_manifest(bitstream: bytes, manifest: Manifest) -> bytes:
+    """Puts another manifest into a coded model; the coded weights stay bit for bit.
+
+    Args:
+        bitstream: A model, trusted.
+        manifest: The new manifest.
+
+    Raises:
+        ModelError: No descriptor model in one bitstream with its graph.
+    """
+    limits = Limits.offline()
+    model = with_manifest(load_model(bitstream, limits=limits), manifest)
+    decoded = decode(bitstream, limits=limits)
+    if decoded.topology is None:
+        raise ModelError("the bitstream carries no topology")
+    topology = pack_topology(replace(decoded.topology, data=model.network.topology.skeleton))
+    # Without loss the unit depends on no quantisation parameter of the bitstream.
+    fresh = parse_units(pack(model.network, EncodeSettings(lossless=True)), limits)
+    (unit,) = (each for each in fresh if _is_manifest(each))
+    units: list[Unit] = []
+    for old in parse_units(bitstream, limits):
+        if isinstance(old, TopologyUnit):
+            units.append(topology)
+        elif isinstance(old, DataUnit) and isinstance(unit, DataUnit) and _is_manifest(old):
+            units.append(replace(unit, node_id=old.node_id))
+        else:
+            units.append(old)
+    return write_units(units)
+
+
+def _is_manifest(unit: Unit) -> bool:
+    return isinstance(unit, DataUnit) and unit.topology_elem_ids == (MANIFEST,)
