@@ -94,11 +94,10 @@ def execute(options: argparse.Namespace) -> int:
         located: list[tuple[str, Localisation]] = []
         if corpus.splices:
             rotations = first.manifest.rotations
-            for row, bits in ((f"{first.dimensions} real", 0), ("256 bit", 256)):
-                name = f"NIP-{rotations} {row}"
-                threshold = next(each.frame_threshold for each in table if each.name == name)
-                form = Form(bits, rotations)
-                located.append((name, localisation(corpus, first, form, threshold, steps)))
+            name = f"NIP-{rotations} 256 bit"
+            threshold = next(each.frame_threshold for each in table if each.name == name)
+            form = Form(256, rotations)
+            located.append((name, localisation(corpus, first, form, threshold, steps)))
     _print(options, bench, table, located)
     return Exit.OK
 
