@@ -159,7 +159,6 @@ class Describer:
         """Ends the open segment and makes nothing until a model comes."""
         yield from self.finish()
         self._extractor = None
-        self._selector = KeyFrameSelector(self._options.rate)
 
     def push(self, picture: Picture, pts: Fraction) -> Iterator[Item]:
         """Takes the next picture.
@@ -199,7 +198,8 @@ class Describer:
         self._end = tick
 
     def finish(self) -> Iterator[Item]:
-        """Yields the segment that is open."""
+        """Yields the segment that is open; the next picture begins another."""
+        self._selector = KeyFrameSelector(self._options.rate)
         shown = _STILL if self._pictures == 1 else self._duration
         yield from self._close(self._end + max(1, round(shown / self._time_base)))
 
