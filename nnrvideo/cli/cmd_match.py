@@ -13,6 +13,7 @@ from nnrvideo.cli.describing import (
     describe_options,
     descriptors_of,
     load_descriptor_model,
+    picture_at,
 )
 from nnrvideo.cli.exits import Exit, UsageError
 from nnrvideo.cli.report import print_json, print_pairs
@@ -124,21 +125,8 @@ def _draw(options: argparse.Namespace, match: Match, query: Any, reference: Any)
     model = load_descriptor_model(options.model)
     extractor = Extractor(model, Form(0, options.rotations), threads=options.threads)
     side = model.manifest.long_side
-    rgb = _picture_at(options.query, float(query[match.query_frame]), side)
-    other = _picture_at(options.reference, float(reference[match.reference_frame]), side)
+    rgb = picture_at(options.query, float(query[match.query_frame]), side)
+    other = picture_at(options.reference, float(reference[match.reference_frame]), side)
     contributions = occlusion_map(extractor, rgb, extractor.describe(other))
     image = png_bytes(drawn(rgb, contributions))
     write_bytes(options.map, image, overwrite=options.overwrite)
-
-
-def _picture_at(path: Path, seconds: float, long_side: int) -> Any:
-    from fractions import Fraction
-
-    from nnrvideo.container import open_media
-    from nnrvideo.descriptors.frames import small_rgb
-
-    with open_media(path) as media:
-        start = Fraction(seconds).limit_denominator(1_000_000) - Fraction(1, 1000)
-        for decoded in media.pictures(start=start):
-            return small_rgb(decoded.picture, long_side)
-    raise UsageError(f"{path} has no picture at {seconds:.3f} s")

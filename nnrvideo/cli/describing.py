@@ -123,3 +123,22 @@ def pictures(paths: list[Path], long_side: int, every: float = 1.0) -> Iterator[
                 if decoded.pts >= due:
                     due = decoded.pts + Fraction(every)
                     yield small_rgb(decoded.picture, long_side)
+
+
+def picture_at(path: Path, seconds: float, long_side: int) -> Rgb:
+    """The picture that a film shows at a time, small.
+
+    Raises:
+        UsageError: There is none.
+        ContainerError: The film cannot be read.
+    """
+    from fractions import Fraction
+
+    from nnrvideo.container import open_media
+    from nnrvideo.descriptors.frames import small_rgb
+
+    with open_media(path) as media:
+        start = Fraction(seconds).limit_denominator(1_000_000) - Fraction(1, 1000)
+        for decoded in media.pictures(start=start):
+            return small_rgb(decoded.picture, long_side)
+    raise UsageError(f"{path} has no picture at {seconds:.3f} s")

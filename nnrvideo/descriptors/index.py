@@ -52,10 +52,17 @@ _LISTED: Final = 50  # films
 @final
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A film that shares content with the query."""
+    """A film that shares content with the query.
+
+    Args:
+        name: Of the film.
+        match: What is shared.
+        query: Key frames that were searched for.
+    """
 
     name: str
     match: Match
+    query: KeyFrames
 
 
 @final
@@ -124,6 +131,17 @@ class Index:
         """Names, in the order in which they were added."""
         return tuple(film.name for film in self._films)
 
+    def film(self, name: str) -> KeyFrames:
+        """Key frames of a film.
+
+        Raises:
+            KeyError: It is not in the index.
+        """
+        for film in self._films:
+            if film.name == name:
+                return film.frames
+        raise KeyError(name)
+
     def close(self) -> None:
         """Lets go of the file."""
         if self._file is not None:
@@ -184,7 +202,7 @@ class Index:
         for film in (self._films[index] for index in films):
             match = compare(query, film.frames, threshold)
             if match.matches:
-                hits.append(Hit(film.name, match))
+                hits.append(Hit(film.name, match, query))
         hits.sort(key=lambda hit: (-hit.match.score, hit.name))
         return hits[:_LISTED]
 

@@ -103,6 +103,7 @@ def compare(query: KeyFrames, reference: KeyFrames, threshold: float | None = No
         ModelError: As :func:`require_comparable`.
     """
     interoperable = require_comparable(query.header, reference.header)
+    kept = [np.flatnonzero(side.quality >= side.header.min_quality) for side in (query, reference)]
     query, reference = query.worth_comparing(), reference.worth_comparing()
     if threshold is None:
         threshold = max(query.header.threshold, reference.header.threshold)
@@ -122,8 +123,8 @@ def compare(query: KeyFrames, reference: KeyFrames, threshold: float | None = No
         found.reference if found else None,
         found.seconds if found else 0.0,
         found.pairs if found else 0,
-        row,
-        column,
+        int(kept[0][row]),
+        int(kept[1][column]),
         distance,
         interoperable,
     )

@@ -85,7 +85,9 @@ def test_match_search_and_index_by_command(clips, model_file, tmp_path, capsys):
     assert main(["index", index, *others, *model, "-q"]) == 0
     assert main(["index", index, *others, *model, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["added"] == 0
-    assert main(["search", index, str(small), *model, "--json"]) == 0
+    page = tmp_path / "hits.html"
+    assert main(["search", index, str(small), *model, "--html", str(page), "--json"]) == 0
+    assert page.read_text().count("data:image/png") == 2
     hits = json.loads(capsys.readouterr().out)["hits"]
     assert [hit["film"] for hit in hits] == [str(large)]
 
