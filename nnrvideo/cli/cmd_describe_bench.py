@@ -45,7 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-m", dest="model", metavar="MODEL", type=Path, help="descriptor model")
     parser.add_argument(
-        "--interop", metavar=("A", "B"), type=Path, nargs=2, help="two models to be mixed"
+        "--interop",
+        metavar="MODEL",
+        type=Path,
+        nargs="+",
+        help="models A B [C ...]: each of the others is mixed with the first",
     )
     parser.add_argument(
         "--write", metavar="OUT.nnc", type=Path, help="with --interop: B, listing A with figures"
@@ -68,9 +72,11 @@ def execute(options: argparse.Namespace) -> int:
 
     if (options.model is None) == (options.interop is None):
         raise UsageError("give either -m MODEL or --interop A B")
+    if options.interop is not None and len(options.interop) < 2:
+        raise UsageError("--interop takes two models or more")
     if options.write is not None:
-        if options.interop is None:
-            raise UsageError("--write belongs to --interop")
+        if options.interop is None or len(options.interop) != 2:
+            raise UsageError("--write belongs to --interop with two models")
         check_output(options.write, overwrite=options.overwrite)
     first = load_descriptor_model(options.model or options.interop[0])
     photos = picture_files(options.photos) if options.photos else []
@@ -84,9 +90,9 @@ def execute(options: argparse.Namespace) -> int:
             splices=options.splices,
             progress=steps,
         )
-        bench = Bench(corpus, first.manifest.long_side, steps)
+        bench = Bench(corpus, first.manifest.long_side, steps, hashes=options.interop is None)
         if options.interop is not None:
-            return _interop(options, bench)
+            return max(_interop(options, bench, path) for path in options.interop[1:])
         from nnrvideo.descriptors.bench import localisation, run
         from nnrvideo.descriptors.extractor import Form
 
@@ -170,12 +176,12 @@ def _by_transform(figures: Figures, names: list[str], which: int) -> list[str]:
     return [f"{figures.by_transform[name][which]:.2f}" for name in names]
 
 
-def _interop(options: argparse.Namespace, bench: Bench) -> int:
+def _interop(options: argparse.Namespace, bench: Bench, other: Path) -> int:
     from nnrvideo.descriptors import Interoperable
     from nnrvideo.descriptors.bench import cross
     from nnrvideo.descriptors.coding import replace_manifest
 
-    paths = options.interop
+    paths = (options.interop[0], other)
     first, second = (load_descriptor_model(path) for path in paths)
     rows, facts, drop = [], [], 0.0
     rotations = min(first.manifest.rotations, second.manifest.rotations)

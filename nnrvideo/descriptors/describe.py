@@ -185,7 +185,7 @@ class Describer:
                 return self._open is not None and float(found[0] @ self._open.last) > limit
 
             colours = signature(rgb)
-            decision = self._selector.decide(colours, matches_last)
+            decision = self._selector.decide(colours, pts, matches_last)
             if decision is not Decision.NOTHING:
                 vector = found[0] if found else extractor.describe(rgb)
                 if decision is Decision.NEW_SEGMENT:

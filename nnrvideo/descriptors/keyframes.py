@@ -3,7 +3,9 @@
 
 Every few pictures the colour signature is compared with that of the last key frame; enough of a
 change makes a key frame, and much of it since the segment's first, if the descriptors do not match
-either, a new segment.  Steps and thresholds are those of CDVA's experimentation model.
+either, a new segment.  Steps and thresholds are those of CDVA's experimentation model; that a still
+scene gets a key frame now and then is ours: with a single one, one unlucky picture decides whether
+a copy is found and where it ends.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, final
 
 import numpy as np
@@ -29,18 +32,20 @@ class RatePoint:
     Args:
         step: Every so many pictures one is looked at.
         change: Distance of signatures that makes a key frame.
+        longest: Seconds after which a picture that was looked at is a key frame in any case.
         bytes_per_second: Most bytes of a second of video, in the mean over a segment.
     """
 
     step: int
     change: float
+    longest: float
     bytes_per_second: int
 
 
 RATE_POINTS: Final = {
-    16: RatePoint(9, 0.7, 16 << 10),
-    64: RatePoint(7, 0.6, 64 << 10),
-    256: RatePoint(5, 0.5, 256 << 10),
+    16: RatePoint(9, 0.7, 4.0, 16 << 10),
+    64: RatePoint(7, 0.6, 2.0, 64 << 10),
+    256: RatePoint(5, 0.5, 1.0, 256 << 10),
 }
 """By their names: 16, 64 and 256 (KiB per second)."""
 
@@ -74,6 +79,7 @@ class KeyFrameSelector:
         self._seen = 0
         self._first: Signature | None = None
         self._last: Signature | None = None
+        self._last_time = Fraction(0)
         self._count = 0
 
     def looks(self) -> bool:
@@ -81,27 +87,32 @@ class KeyFrameSelector:
         self._seen += 1
         return (self._seen - 1) % self.point.step == 0
 
-    def decide(self, signature: Signature, matches_last: Callable[[], bool]) -> Decision:
+    def decide(
+        self, signature: Signature, time: Fraction, matches_last: Callable[[], bool]
+    ) -> Decision:
         """What a picture that was looked at is.
 
         Args:
             signature: Its colours.
+            time: When it is shown, in seconds.
             matches_last: Whether its descriptor matches that of the last key frame; asked only
                 where that decides.
         """
         if self._first is None or self._last is None:
-            return self._begin(signature)
-        if signature_distance(signature, self._last) <= self.point.change:
+            return self._begin(signature, time)
+        changed = signature_distance(signature, self._last) > self.point.change
+        if not changed and time - self._last_time < self.point.longest:
             return Decision.NOTHING
         if self._count >= _MAX_KEY_FRAMES or (
             signature_distance(signature, self._first) > _BOUNDARY and not matches_last()
         ):
-            return self._begin(signature)
-        self._last = signature
+            return self._begin(signature, time)
+        self._last, self._last_time = signature, time
         self._count += 1
         return Decision.KEY_FRAME
 
-    def _begin(self, signature: Signature) -> Decision:
+    def _begin(self, signature: Signature, time: Fraction) -> Decision:
         self._first = self._last = signature
+        self._last_time = time
         self._count = 1
         return Decision.NEW_SEGMENT

@@ -68,7 +68,6 @@ def learn(
     blank = Projection(
         np.zeros((2 if manifest.rotations == 4 else 1, channels), np.float32),
         np.eye(dimensions, channels, dtype=np.float32),
-        np.ones(dimensions, np.float32),
         rotation,
     )
     draft = descriptor_model(attach(backbone, manifest, blank), limits=Limits.offline())
@@ -93,12 +92,10 @@ def _principal(pooled: Vector, dimensions: int) -> Projection:
     variances, directions = np.linalg.eigh(centred.T @ centred / len(pooled))
     order = np.argsort(variances)[::-1][:dimensions]
     floor = _RIDGE * float(variances.max())
-    return Projection(
-        mean[None].astype(np.float32),
-        np.ascontiguousarray(directions[:, order].T, np.float32),
-        np.sqrt(np.maximum(variances[order], 0) + floor).astype(np.float32),
-        np.ones((1, dimensions), np.int8),
-    )
+    deviations = np.sqrt(np.maximum(variances[order], 0) + floor)
+    whitening = np.ascontiguousarray((directions[:, order] / deviations).T, np.float32)
+    none = np.ones((1, dimensions), np.int8)
+    return Projection(mean[None].astype(np.float32), whitening, none)
 
 
 def _thresholds(

@@ -8,8 +8,9 @@ other weight.
     nnrvideo.descriptor.manifest    uint8 [n]      JSON, filled up with spaces
     nnrvideo.descriptor.mean        float32 [2, C] mean of the pooled features without rotations,
                                                    and over 4; [1, C] where there is but one
-    nnrvideo.descriptor.pca         float32 [D, C] principal directions, rows of norm 1
-    nnrvideo.descriptor.deviation   float32 [D]    standard deviation along each of them
+    nnrvideo.descriptor.whitening   float32 [D, C] principal directions, each over its standard
+                                                   deviation: coded with one step, all components
+                                                   of a descriptor then suffer alike
     nnrvideo.descriptor.rotation    int8 [R, D]    signs of R rotations, D a power of two
 
 A rotation is a row of signs followed by the Walsh-Hadamard transform: orthogonal, exact in any
@@ -38,10 +39,9 @@ Array = npt.NDArray[Any]
 PREFIX: Final = "nnrvideo.descriptor."
 MANIFEST: Final = PREFIX + "manifest"
 MEAN: Final = PREFIX + "mean"
-PCA: Final = PREFIX + "pca"
-DEVIATION: Final = PREFIX + "deviation"
+WHITENING: Final = PREFIX + "whitening"
 ROTATION: Final = PREFIX + "rotation"
-_ALL: Final = frozenset({MANIFEST, MEAN, PCA, DEVIATION, ROTATION})
+_ALL: Final = frozenset({MANIFEST, MEAN, WHITENING, ROTATION})
 
 _ROOM: Final = 1024  # the manifest is filled up to a multiple, so that updates can lengthen it
 _MAX_DIMENSIONS: Final = 1024
@@ -55,14 +55,12 @@ class Projection:
 
     Args:
         mean: (1, C) or (2, C) float32; the last row is for 4 rotations if there are two.
-        pca: (D, C) float32, rows of norm 1.
-        deviation: (D,) float32, above 0.
+        whitening: (D, C) float32.
         rotation: (R, D) int8 of +1 and -1.
     """
 
     mean: Array
-    pca: Array
-    deviation: Array
+    whitening: Array
     rotation: Array
 
 
@@ -84,7 +82,7 @@ class DescriptorModel:
     @property
     def dimensions(self) -> int:
         """D: numbers of a real descriptor."""
-        return int(self.projection.pca.shape[0])
+        return int(self.projection.whitening.shape[0])
 
     @property
     def max_bits(self) -> int:
@@ -138,8 +136,7 @@ def attach(network: Network, manifest: Manifest, projection: Projection) -> Netw
         add={
             MANIFEST: np.frombuffer(text, np.uint8),
             MEAN: np.asarray(projection.mean, np.float32),
-            PCA: np.asarray(projection.pca, np.float32),
-            DEVIATION: np.asarray(projection.deviation, np.float32),
+            WHITENING: np.asarray(projection.whitening, np.float32),
             ROTATION: np.asarray(projection.rotation, np.int8),
         },
     )
@@ -171,7 +168,7 @@ def descriptor_model(network: Network, *, limits: Limits | None = None) -> Descr
     if text.dtype != np.uint8 or text.ndim != 1 or text.size > MAX_MANIFEST_BYTES:
         raise ModelError(f"{MANIFEST} is {text.dtype}{list(text.shape)}, not up to 65536 bytes")
     manifest = Manifest.from_json(text.tobytes())
-    projection = Projection(tensors[MEAN], tensors[PCA], tensors[DEVIATION], tensors[ROTATION])
+    projection = Projection(tensors[MEAN], tensors[WHITENING], tensors[ROTATION])
     violations = [*_projection_violations(projection), *_graph_violations(network)]
     if not violations and len(projection.mean) != (2 if manifest.rotations == 4 else 1):
         violations.append(
@@ -183,10 +180,10 @@ def descriptor_model(network: Network, *, limits: Limits | None = None) -> Descr
     side = manifest.long_side
     found = check(model.backbone, limits=limits, input_shape=(2, 3, side, side))
     shape = found.shape(network.graph.outputs[0].name)
-    if len(shape) != 4 or shape[0] != 2 or shape[1] != projection.pca.shape[1]:
+    if len(shape) != 4 or shape[0] != 2 or shape[1] != projection.whitening.shape[1]:
         raise ModelError(
             f"the features are {list(shape)} for two pictures; the projection takes "
-            f"{projection.pca.shape[1]} channels"
+            f"{projection.whitening.shape[1]} channels"
         )
     return model
 
@@ -228,8 +225,7 @@ def _projection_violations(projection: Projection) -> list[str]:
     found = []
     for name, value, rank in (
         (MEAN, projection.mean, 2),
-        (PCA, projection.pca, 2),
-        (DEVIATION, projection.deviation, 1),
+        (WHITENING, projection.whitening, 2),
     ):
         if value.dtype != np.float32 or value.ndim != rank:
             found.append(f"{name} is {value.dtype}{list(value.shape)}")
@@ -240,18 +236,13 @@ def _projection_violations(projection: Projection) -> list[str]:
         found.append(f"{ROTATION} is not int8 of +1 and -1")
     if found:
         return found
-    dimensions, channels = projection.pca.shape
-    if (
-        projection.mean.shape not in ((1, channels), (2, channels))
-        or projection.deviation.size != dimensions
-    ):
-        found.append("mean, pca and deviation do not fit each other")
+    dimensions, channels = projection.whitening.shape
+    if projection.mean.shape not in ((1, channels), (2, channels)):
+        found.append("mean and whitening do not fit each other")
     if not 1 <= dimensions <= _MAX_DIMENSIONS or dimensions & (dimensions - 1):
         found.append(f"{dimensions} dimensions are no power of two up to {_MAX_DIMENSIONS}")
     if rotation.shape[1] != dimensions or not 1 <= rotation.shape[0] <= _MAX_ROTATIONS:
         found.append(f"{ROTATION} is {list(rotation.shape)} for {dimensions} dimensions")
-    if np.any(projection.deviation <= 0):
-        found.append(f"{DEVIATION} is not above 0")
     return found
 
 

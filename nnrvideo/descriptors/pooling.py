@@ -70,8 +70,7 @@ def project(vector: Vector, projection: Projection, rotations: int) -> Vector:
     """
     centred = vector - projection.mean[-1 if rotations > 1 else 0]
     # einsum, unlike a BLAS product, adds in one order whatever the number of threads.
-    components = np.einsum("dc,c->d", projection.pca.astype(np.float64), centred)
-    return _normalised(components / projection.deviation)
+    return _normalised(np.einsum("dc,c->d", projection.whitening.astype(np.float64), centred))
 
 
 def to_levels(vector: Vector) -> npt.NDArray[np.int16]:

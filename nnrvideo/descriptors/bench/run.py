@@ -46,11 +46,13 @@ class Bench:
         corpus: The corpus.
         long_side: Of the small pictures; models that want another are refused.
         progress: Called with what, done and total.
+        hashes: Whether :func:`run` shall compare with PDQ and vPDQ.
     """
 
     corpus: Corpus
     long_side: int
     progress: Progress = lambda *_: None
+    hashes: bool = True
     queries: Set = field(init=False)
     candidates: Set = field(init=False)
     right: Mask = field(init=False)
@@ -60,9 +62,16 @@ class Bench:
     def __post_init__(self) -> None:
         query_files, candidate_files = files_of(self.corpus)
         side, progress = self.long_side, self.progress
-        self.queries = load_set(query_files, side, between=True, progress=progress, what="queries")
+        self.queries = load_set(
+            query_files, side, between=True, hashes=self.hashes, progress=progress, what="queries"
+        )
         self.candidates = load_set(
-            candidate_files, side, between=False, progress=progress, what="references"
+            candidate_files,
+            side,
+            between=False,
+            hashes=self.hashes,
+            progress=progress,
+            what="references",
         )
         owners = np.array([each.reference for each in self.corpus.queries])
         groups = np.array([each.group for each in self.corpus.queries])
@@ -146,6 +155,8 @@ def run(bench: Bench, model: DescriptorModel) -> list[Measured]:
                     bench.frame_threshold(scores, gate),
                 )
             )
+    if not bench.hashes:
+        return table
     pdq = 1 - 2 * hamming(bench.queries.pdq, bench.candidates.pdq) / 256
     table.append(Measured("PDQ", 32, bench.measure(pdq)))
     if bench.queries.vpdq is not None and bench.candidates.vpdq is not None:

@@ -55,7 +55,13 @@ class Set:
 
 
 def load_set(
-    files: Sequence[Path], long_side: int, *, between: bool, progress: Progress, what: str
+    files: Sequence[Path],
+    long_side: int,
+    *,
+    between: bool,
+    hashes: bool,
+    progress: Progress,
+    what: str,
 ) -> Set:
     """Decodes items and takes their pictures.
 
@@ -63,15 +69,16 @@ def load_set(
         files: Films or pictures.
         long_side: Of the small pictures.
         between: Take them between those of the grid, as queries do.
+        hashes: Make PDQ and vPDQ hashes; zeros and None otherwise.
         progress: Called with what, done and total.
         what: Name for it.
     """
     rgb: list[Rgb] = []
     grades: list[int] = []
-    hashes: list[npt.NDArray[np.uint8]] = []
+    marks: list[npt.NDArray[np.uint8]] = []
     colours: list[npt.NDArray[np.float64]] = []
     first: list[int] = []
-    video_hashes: list[npt.NDArray[np.uint8]] | None = [] if _vpdq() is not None else None
+    video_hashes: list[npt.NDArray[np.uint8]] | None = [] if hashes and _vpdq() else None
     for number, file in enumerate(files):
         first.append(len(rgb))
         due = _BETWEEN if between else Fraction(0)
@@ -81,26 +88,27 @@ def load_set(
                 last = decoded.picture
                 if decoded.pts >= due:
                     due += _STEP
-                    _append(last, long_side, rgb, grades, hashes, colours)
+                    _append(last, long_side, hashes, rgb, grades, marks, colours)
             if len(rgb) == first[-1] and last is not None:  # shorter than half a step
-                _append(last, long_side, rgb, grades, hashes, colours)
+                _append(last, long_side, hashes, rgb, grades, marks, colours)
         if video_hashes is not None:
-            own = np.stack(hashes[first[-1] :])
+            own = np.stack(marks[first[-1] :])
             video_hashes.append(_video_hash(file) if file.suffix == ".mp4" else own)
         progress(what, number + 1, len(files))
     return Set(
         rgb,
         np.array(grades, np.uint8),
-        np.stack(hashes),
+        np.stack(marks),
         np.stack(colours),
         np.array(first, np.int64),
         video_hashes,
     )
 
 
-def _append(picture: Any, long_side: int, *lists: list[Any]) -> None:
+def _append(picture: Any, long_side: int, hashes: bool, *lists: list[Any]) -> None:
     rgb = small_rgb(picture, long_side)
-    values = (rgb, quality(rgb), pdq_hash(small_rgb(picture, _PDQ_SIDE)), signature(rgb).ravel())
+    mark = pdq_hash(small_rgb(picture, _PDQ_SIDE)) if hashes else np.zeros(32, np.uint8)
+    values = (rgb, quality(rgb), mark, signature(rgb).ravel())
     for target, value in zip(lists, values, strict=True):
         target.append(value)
 

@@ -25,7 +25,7 @@ from nnrvideo.descriptors import (
 from nnrvideo.descriptors.files import packets
 from nnrvideo.descriptors.keyframes import RATE_POINTS, Decision, KeyFrameSelector
 from nnrvideo.descriptors.models import StreamModels, model_message
-from nnrvideo.descriptors.package import PCA
+from nnrvideo.descriptors.package import WHITENING
 from nnrvideo.descriptors.stream import MAGIC
 from nnrvideo.errors import BitstreamError, ModelError
 from nnrvideo.model import Received, diff, receive
@@ -121,10 +121,12 @@ def test_the_selector_asks_for_a_match_only_where_it_decides():
 
     selector = KeyFrameSelector(256)
     refuse = pytest.fail
-    assert selector.decide(signature(0), refuse) is Decision.NEW_SEGMENT
-    assert selector.decide(signature(0), refuse) is Decision.NOTHING
-    assert selector.decide(signature(1), lambda: True) is Decision.KEY_FRAME
-    assert selector.decide(signature(2), lambda: False) is Decision.NEW_SEGMENT
+    assert selector.decide(signature(0), Fraction(0), refuse) is Decision.NEW_SEGMENT
+    assert selector.decide(signature(0), Fraction(1, 2), refuse) is Decision.NOTHING
+    assert selector.decide(signature(0), Fraction(1), refuse) is Decision.KEY_FRAME
+    assert selector.decide(signature(0), Fraction(3, 2), refuse) is Decision.NOTHING
+    assert selector.decide(signature(1), Fraction(2), lambda: True) is Decision.KEY_FRAME
+    assert selector.decide(signature(2), Fraction(3), lambda: False) is Decision.NEW_SEGMENT
     assert [selector.looks() for _ in range(6)] == [True, False, False, False, False, True]
     with pytest.raises(ValueError, match="rate"):
         KeyFrameSelector(100)
@@ -234,4 +236,4 @@ def test_a_filter_is_no_descriptor_model(backbone):
     with pytest.raises(ModelError):
         model_message(nv.pack(backbone), nnpfc_id=254)
     assert Received.of(backbone).network is not None
-    assert PCA not in backbone.tensors
+    assert WHITENING not in backbone.tensors

@@ -16,7 +16,7 @@ from nnrvideo.descriptors import (
     load_model,
     with_manifest,
 )
-from nnrvideo.descriptors.package import MANIFEST, PCA, ROTATION
+from nnrvideo.descriptors.package import MANIFEST, ROTATION, WHITENING
 from nnrvideo.descriptors.pooling import pool, project, to_bits, to_levels
 from nnrvideo.descriptors.similarity import hamming, similarities
 from nnrvideo.errors import InferenceError, ModelError, UnsupportedFeatureError
@@ -180,7 +180,7 @@ def test_the_manifest_is_part_of_the_identity(model):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        (PCA, lambda v: np.full_like(v, np.nan)),
+        (WHITENING, lambda v: np.full_like(v, np.nan)),
         (ROTATION, lambda v: np.zeros_like(v)),
         (MANIFEST, lambda v: np.zeros_like(v)),
     ],
@@ -209,7 +209,7 @@ def test_what_a_model_does_not_make_is_refused(backbone):
 
 
 def test_project_takes_the_mean_of_its_rotations(model):
-    vector = np.ones(model.projection.pca.shape[1])
+    vector = np.ones(model.projection.whitening.shape[1])
     assert not np.allclose(
         project(vector, model.projection, 1), project(vector, model.projection, 4)
     )
