@@ -17,6 +17,7 @@ from nnrvideo.descriptors.stream import Header
 from nnrvideo.errors import ModelError
 
 _OFFSETS: Final = 512  # candidates, best pairs first
+_WEAK: Final = 0.8  # of the threshold
 _SLACK: Final = 0.25  # seconds that key frames of a copy may lie apart
 
 
@@ -174,7 +175,7 @@ def localise(
 
     A pair that matches speaks for the offset at which both are shown at once.  At the offset that
     most speak for, the interval is taken in which the seconds that match exceed those that do not
-    by the most.
+    by the most; there, pairs that are shown at once match above 0.8 of the threshold.
 
     Args:
         scores: (n, m) similarities.
@@ -200,11 +201,20 @@ def localise(
             best, chosen, together = float(shared.sum()), float(offset), shared
     if not best:
         return None
-    # A key frame stands for all that is shown until the next one, however dense the other side is.
-    shared_rows = np.zeros(len(query), bool)
-    shared_rows[rows[together > 0]] = True
-    matched = np.where(shared_rows, query.end - query.start, 0.0)
-    first, last = _densest(query, matched)
+    strong = _rows_at(query, rows[together > 0])
+    # Once the offset is known, neighbours that are alike at it need less to be believed.
+    near, other = np.nonzero(scores > (_WEAK * threshold if threshold > 0 else threshold))
+    at_offset = _shared(
+        query.start[near] + chosen,
+        query.end[near] + chosen,
+        reference.start[other],
+        reference.end[other],
+    )
+    weak = _rows_at(query, near[at_offset > 0])
+    first, last = _densest(query, strong | weak)
+    if not strong[first : last + 1].any():
+        first, last = _densest(query, strong)
+    matched = np.where(strong | weak, query.end - query.start, 0.0)
     start = max(float(query.start[first]), float(reference.start[0]) - chosen - _SLACK)
     end = min(float(query.end[last]), float(reference.end[-1]) - chosen + _SLACK)
     inside = (rows >= first) & (rows <= last) & (together > 0)
@@ -228,9 +238,19 @@ def _shared(
     return np.asarray(np.maximum(np.minimum(a_end, b_end) - np.maximum(a_start, b_start), 0))
 
 
-def _densest(query: KeyFrames, matched: npt.NDArray[np.float64]) -> tuple[int, int]:
-    """First and last key frame of the run with the largest excess of seconds that match."""
-    gain = 2 * matched - (query.end - query.start)
+def _rows_at(query: KeyFrames, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    found = np.zeros(len(query), bool)
+    found[rows] = True
+    return found
+
+
+def _densest(query: KeyFrames, matched: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """First and last key frame of the run with the largest excess of seconds that match.
+
+    A key frame stands for all that is shown until the next one, however dense the other side is.
+    """
+    length = query.end - query.start
+    gain = np.where(matched, length, -length)
     # Between key frames that were left out there is time for which nothing speaks.
     gap = np.append(0, np.maximum(query.start[1:] - query.end[:-1], 0))
     best, place = -np.inf, (0, 0)
