@@ -158,6 +158,7 @@ def descriptor_model(network: Network, *, limits: Limits | None = None) -> Descr
 
     Raises:
         ModelError: It is none, or not an acceptable one; lists every reason.
+        LimitExceededError: It costs too much.
     """
     limits = limits or Limits.desktop()
     missing = sorted(_ALL - set(network.tensors))
@@ -179,6 +180,11 @@ def descriptor_model(network: Network, *, limits: Limits | None = None) -> Descr
     model = DescriptorModel(network, manifest, projection)
     side = manifest.long_side
     found = check(model.backbone, limits=limits, input_shape=(2, 3, side, side))
+    limits.require(
+        "max_macs_per_sample",
+        -(-found.macs // (2 * side * side)),
+        "multiply-accumulates per sample of the picture",
+    )
     shape = found.shape(network.graph.outputs[0].name)
     if len(shape) != 4 or shape[0] != 2 or shape[1] != projection.whitening.shape[1]:
         raise ModelError(

@@ -19,7 +19,12 @@ from nnrvideo.descriptors import (
 from nnrvideo.descriptors.package import MANIFEST, ROTATION, WHITENING
 from nnrvideo.descriptors.pooling import pool, project, to_bits, to_levels
 from nnrvideo.descriptors.similarity import hamming, similarities
-from nnrvideo.errors import InferenceError, ModelError, UnsupportedFeatureError
+from nnrvideo.errors import (
+    InferenceError,
+    LimitExceededError,
+    ModelError,
+    UnsupportedFeatureError,
+)
 from nnrvideo.tensors import TensorSet
 
 from .conftest import random_rgb
@@ -189,6 +194,11 @@ def test_broken_packages_are_refused(model, name, change):
     tensors = {**model.network.tensors, name: change(model.network.tensors[name])}
     with pytest.raises(ModelError):
         descriptor_model(model.network.with_tensors(TensorSet(tensors)))
+
+
+def test_a_network_that_costs_too_much_is_refused(model):
+    with pytest.raises(LimitExceededError, match="max_macs_per_sample"):
+        descriptor_model(model.network, limits=nv.Limits(max_macs_per_sample=100))
 
 
 def test_a_plain_network_is_no_descriptor_model(backbone):
