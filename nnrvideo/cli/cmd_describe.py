@@ -9,7 +9,7 @@ from typing import Any
 
 from nnrvideo.cli.args import add_common, add_json, add_overwrite, check_output
 from nnrvideo.cli.describing import add_form, describe_options, load_descriptor_model
-from nnrvideo.cli.exits import Exit, NoNetworkError
+from nnrvideo.cli.exits import Exit, NoNetworkError, UsageError
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs
 
 _EXAMPLES = """\
@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", dest="output", metavar="OUT", type=Path, required=True, help="stream or film"
     )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="compute in 8-bit integers, with a model that has ranges (describe-model --ranges); "
+        "the descriptors have an id of their own",
+    )
     add_form(parser)
     add_overwrite(parser)
     add_json(parser)
@@ -46,7 +52,11 @@ def execute(options: argparse.Namespace) -> int:
     from nnrvideo.descriptors.stream import Header, Segment
 
     output = check_output(options.output, overwrite=options.overwrite)
-    model = None if options.model is None else load_descriptor_model(options.model)
+    if options.int8 and options.model is None:
+        raise UsageError("--int8 needs a model (-m)")
+    model = None
+    if options.model is not None:
+        model = load_descriptor_model(options.model, integers=options.int8)
     items = list(describe(options.input, model, describe_options(options)))
     segments = [item for item in items if isinstance(item, Segment)]
     headers = [item for item in items if isinstance(item, Header)]

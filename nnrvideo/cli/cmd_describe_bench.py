@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="models A B [C ...]: each of the others is mixed with the first",
     )
     parser.add_argument(
+        "--int8", action="store_true", help="with --interop: the others run in 8-bit integers"
+    )
+    parser.add_argument(
         "--write", metavar="OUT.nnc", type=Path, help="with --interop: B, listing A with figures"
     )
     parser.add_argument(
@@ -74,6 +77,8 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError("give either -m MODEL or --interop A B")
     if options.interop is not None and len(options.interop) < 2:
         raise UsageError("--interop takes two models or more")
+    if options.int8 and (options.interop is None or options.write is not None):
+        raise UsageError("--int8 belongs to --interop, without --write")
     if options.write is not None:
         if options.interop is None or len(options.interop) != 2:
             raise UsageError("--write belongs to --interop with two models")
@@ -182,7 +187,8 @@ def _interop(options: argparse.Namespace, bench: Bench, other: Path) -> int:
     from nnrvideo.descriptors.coding import replace_manifest
 
     paths = (options.interop[0], other)
-    first, second = (load_descriptor_model(path) for path in paths)
+    first = load_descriptor_model(paths[0])
+    second = load_descriptor_model(other, integers=options.int8)
     rows, facts, drop = [], [], 0.0
     rotations = min(first.manifest.rotations, second.manifest.rotations)
     entry: Interoperable | None = None

@@ -47,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scales and biases, measured on --pictures, that keep coarse weights comparable "
         "with fine ones",
     )
+    parser.add_argument(
+        "--ranges",
+        action="store_true",
+        help="measure ranges on --pictures, with which the model may run in 8-bit integers",
+    )
     parser.add_argument("--into", metavar="FILM", type=Path, help="embed a model by stream copy")
     parser.add_argument(
         "--update",
@@ -70,7 +75,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _make(options: argparse.Namespace) -> int:
-    from nnrvideo.descriptors import code_model, learn, load_model
+    from nnrvideo.descriptors import code_model, learn, load_model, with_measured_ranges
     from nnrvideo.model import load_onnx
 
     manifest = _manifest(options.manifest)
@@ -84,8 +89,10 @@ def _make(options: argparse.Namespace) -> int:
         model = learn(load_onnx(options.input), manifest, rows, dimensions=options.dimensions)
     else:
         model = load_model(options.input.read_bytes())
-        if options.correct and not rows:
-            raise UsageError("--correct measures on --pictures")
+        if (options.correct or options.ranges) and not rows:
+            raise UsageError("--correct and --ranges measure on --pictures")
+    if options.ranges:
+        model = with_measured_ranges(model, rows)
     depth = None if options.lossless else options.bit_depth or 8
     bitstream = code_model(model, bit_depth=depth, correct_on=rows if options.correct else None)
     write_bytes(options.output, bitstream, overwrite=options.overwrite)

@@ -57,11 +57,12 @@ def describe_options(options: argparse.Namespace) -> DescribeOptions:
     return DescribeOptions(form=form, rate=options.rate, pdq=options.pdq, threads=options.threads)
 
 
-def load_descriptor_model(path: Path) -> DescriptorModel:
-    """A model from an NNC file."""
-    from nnrvideo.descriptors import load_model
+def load_descriptor_model(path: Path, *, integers: bool = False) -> DescriptorModel:
+    """A model from an NNC file, to be run in 8-bit integers if so wanted."""
+    from nnrvideo.descriptors import in_integers, load_model
 
-    return load_model(path.read_bytes())
+    model = load_model(path.read_bytes())
+    return in_integers(model) if integers else model
 
 
 def descriptors_of(

@@ -9,6 +9,7 @@ from nnrvideo.descriptors.coding import code_model
 from nnrvideo.descriptors.describe import DescribeOptions, Describer, describe
 from nnrvideo.descriptors.extractor import Extractor, Form
 from nnrvideo.descriptors.files import KeyFrames, load, parts, save
+from nnrvideo.descriptors.integers import in_integers, with_measured_ranges
 from nnrvideo.descriptors.learn import learn, with_manifest
 from nnrvideo.descriptors.manifest import Interoperable, Manifest
 from nnrvideo.descriptors.package import DescriptorModel, descriptor_model, load_model
@@ -28,6 +29,7 @@ __all__ = [
     "code_model",
     "describe",
     "descriptor_model",
+    "in_integers",
     "learn",
     "load",
     "load_model",
@@ -35,5 +37,6 @@ __all__ = [
     "read_stream",
     "save",
     "with_manifest",
+    "with_measured_ranges",
     "write_stream",
 ]

@@ -14,7 +14,7 @@ from nnrvideo.descriptors.manifest import Manifest
 from nnrvideo.descriptors.package import MANIFEST, WHITENING, DescriptorModel, attach, load_model
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
-from nnrvideo.model import Scaled, correct, pack
+from nnrvideo.model import Scaled, correct, pack, ranges_of, with_ranges
 from nnrvideo.nnc import (
     DataUnit,
     EncodeSettings,
@@ -62,6 +62,9 @@ def code_model(
     inputs = [{name: network_input(model.manifest, rgb)[None]} for rgb in correct_on]
     scaled, settings = correct(backbone, settings, inputs, OnnxRuntimeBackend(), always=True)
     network = attach(scaled.network, model.manifest, model.projection)
+    ranges = ranges_of(model.network)
+    if ranges is not None:
+        network = with_ranges(network, ranges)
     return pack(Scaled(network, scaled.scaling), settings)
 
 

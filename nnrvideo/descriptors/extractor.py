@@ -14,6 +14,7 @@ from nnrvideo.descriptors.manifest import Manifest
 from nnrvideo.descriptors.package import Array, DescriptorModel, require_form
 from nnrvideo.descriptors.pooling import Vector, pool, project, to_bits, to_levels
 from nnrvideo.errors import InferenceError
+from nnrvideo.model import exactness_probe
 from nnrvideo.model.graph import serialize
 from nnrvideo.model.prepare import for_runtime
 from nnrvideo.runtime import InferenceBackend, OnnxRuntimeBackend
@@ -64,6 +65,8 @@ class Extractor:
         graph, arrays = for_runtime(backbone.graph, dict(backbone.tensors))
         self._input = backbone.graph.inputs[0].name
         backend = backend or OnnxRuntimeBackend(providers=_CPU, threads=threads)
+        if model.integers:
+            _require_exact(backend)
         self._session = backend.load(serialize(graph), arrays)
 
     def pooled(self, rgb: Rgb) -> Vector:
@@ -113,6 +116,18 @@ class Extractor:
         if self.form.bits:
             return to_bits(vector, self.model.projection, self.form.bits)
         return to_levels(vector)
+
+
+def _require_exact(backend: InferenceBackend) -> None:
+    """Refuses a machine whose 8-bit sums saturate: its bits would be its own.
+
+    Raises:
+        InferenceError: It does.
+    """
+    graph, value, right = exactness_probe()
+    (found,) = backend.load(graph, {}).run({"x": value})
+    if not np.array_equal(found, right):
+        raise InferenceError("sums of 8-bit integers saturate on this machine")
 
 
 def network_input(manifest: Manifest, rgb: Rgb) -> npt.NDArray[np.float32]:

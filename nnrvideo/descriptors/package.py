@@ -30,7 +30,8 @@ import numpy.typing as npt
 from nnrvideo.descriptors.manifest import MAX_MANIFEST_BYTES, Manifest
 from nnrvideo.errors import ModelError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
-from nnrvideo.model import Network, check, receive
+from nnrvideo.model import Network, check, ranges_of, receive, without_ranges
+from nnrvideo.model.int8 import quantise
 from nnrvideo.model.ranges import changed
 from nnrvideo.tensors import TensorSet
 
@@ -73,11 +74,13 @@ class DescriptorModel:
         network: With all tensors, as received.
         manifest: How to use it.
         projection: From its features to descriptors.
+        integers: Whether it computes in 8-bit integers; see :mod:`nnrvideo.descriptors.integers`.
     """
 
     network: Network = field(repr=False)
     manifest: Manifest
     projection: Projection = field(repr=False)
+    integers: bool = False
 
     @property
     def dimensions(self) -> int:
@@ -101,17 +104,22 @@ class DescriptorModel:
         digest = hashlib.sha256(b"nnrvideo descriptor model\0")
         digest.update(hashlib.sha256(self.network.topology.skeleton).digest())
         digest.update(ordered.fingerprint().encode())
+        if self.integers:
+            digest.update(b"8-bit integers")
         return digest.digest()
 
     @property
     def plain(self) -> Network:
         """The network without the tensors that no operator reads."""
-        return changed(self.network, drop=_ALL)
+        return without_ranges(changed(self.network, drop=_ALL))
 
     @cached_property
     def backbone(self) -> Network:
         """The network alone, for any number of pictures at once."""
         plain = self.plain
+        ranges = ranges_of(changed(self.network, drop=_ALL)) if self.integers else None
+        if ranges is not None:
+            plain = quantise(plain, ranges)
         graph = plain.graph
         free = [replace(port, dims=("n", *(port.dims or ())[1:])) for port in graph.inputs]
         outputs = [replace(port, dims=("n", *(port.dims or ())[1:])) for port in graph.outputs]

@@ -12,9 +12,11 @@ from nnrvideo.descriptors import (
     Manifest,
     code_model,
     descriptor_model,
+    in_integers,
     learn,
     load_model,
     with_manifest,
+    with_measured_ranges,
 )
 from nnrvideo.descriptors.package import MANIFEST, ROTATION, WHITENING
 from nnrvideo.descriptors.pooling import pool, project, to_bits, to_levels
@@ -223,3 +225,24 @@ def test_project_takes_the_mean_of_its_rotations(model):
     assert not np.allclose(
         project(vector, model.projection, 1), project(vector, model.projection, 4)
     )
+
+
+def test_integers_have_an_id_of_their_own_and_nearly_the_same_descriptors(model):
+    with pytest.raises(ModelError, match="no ranges"):
+        in_integers(model)
+    measured = with_measured_ranges(model, [random_rgb(seed) for seed in range(20)])
+    back = load_model(code_model(measured, bit_depth=None))
+    integers = in_integers(back)
+    assert integers.model_id != back.model_id
+    assert any(node.op_type == "QuantizeLinear" for node in integers.backbone.graph.nodes)
+    try:
+        rows = [
+            [described(each, random_rgb(seed), Form(0, 4)) for seed in range(30, 40)]
+            for each in (back, integers, integers)
+        ]
+    except InferenceError as error:
+        pytest.skip(str(error))
+    assert np.array_equal(rows[1], rows[2])
+    assert not np.array_equal(rows[0], rows[1])
+    alike = np.diag(similarities(np.stack(rows[0]), np.stack(rows[1]), 0))
+    assert alike.mean() > 0.9
