@@ -70,7 +70,7 @@ def execute(options: argparse.Namespace) -> int:
     facts = match_facts(match)
     facts["not_compared"] = refused
     if options.map is not None:
-        _draw(options, match, query[0].start, reference[0].start)
+        _draw(options, match)
     if options.json:
         print_json(facts)
     elif not options.quiet:
@@ -114,19 +114,19 @@ def lines(match: Match) -> dict[str, str]:
     return found
 
 
-def _draw(options: argparse.Namespace, match: Match, query: Any, reference: Any) -> None:
+def _draw(options: argparse.Namespace, match: Match) -> None:
     from nnrvideo.container import png_bytes
     from nnrvideo.descriptors import Extractor, Form
     from nnrvideo.descriptors.occlusion import drawn, occlusion_map
     from nnrvideo.files import write_bytes
 
-    if match.query_frame < 0:
+    if match.best is None:
         raise UsageError("there is no key frame to draw a map of")
     model = load_descriptor_model(options.model)
     extractor = Extractor(model, Form(0, options.rotations), threads=options.threads)
     side = model.manifest.long_side
-    rgb = picture_at(options.query, float(query[match.query_frame]), side)
-    other = picture_at(options.reference, float(reference[match.reference_frame]), side)
+    rgb = picture_at(options.query, match.best[0], side)
+    other = picture_at(options.reference, match.best[1], side)
     contributions = occlusion_map(extractor, rgb, extractor.describe(other))
     image = png_bytes(drawn(rgb, contributions))
     write_bytes(options.map, image, overwrite=options.overwrite)

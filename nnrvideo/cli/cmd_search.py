@@ -103,15 +103,12 @@ def _write_page(
     length = max(float(part.end[-1]) for part in query if len(part))
     shown: list[Shown] = []
     for hit in hits:
-        frames = index.film(hit.name)
-        times = (
-            float(hit.query.start[hit.match.query_frame]),
-            float(frames.start[hit.match.reference_frame]),
-        )
         pictures = None
-        if len(shown) < _THUMBNAILS:
-            pictures = _pair((options.query, Path(hit.name)), times)
-        shown.append(Shown(hit.name, hit.match, (length, float(frames.end[-1])), pictures))
+        if len(shown) < _THUMBNAILS and hit.match.best is not None:
+            pictures = _pair((options.query, Path(hit.name)), hit.match.best)
+        shown.append(
+            Shown(hit.name, hit.match, (length, float(index.film(hit.name).end[-1])), pictures)
+        )
     page = render(str(options.query), shown, refused)
     write_bytes(options.html, page.encode(), overwrite=options.overwrite)
 

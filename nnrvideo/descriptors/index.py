@@ -57,12 +57,10 @@ class Hit:
     Args:
         name: Of the film.
         match: What is shared.
-        query: Key frames that were searched for.
     """
 
     name: str
     match: Match
-    query: KeyFrames
 
 
 @final
@@ -202,7 +200,7 @@ class Index:
         for film in (self._films[index] for index in films):
             match = compare(query, film.frames, threshold)
             if match.matches:
-                hits.append(Hit(film.name, match, query))
+                hits.append(Hit(film.name, match))
         hits.sort(key=lambda hit: (-hit.match.score, hit.name))
         return hits[:_LISTED]
 

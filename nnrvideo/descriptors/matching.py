@@ -34,8 +34,8 @@ class Match:
         reference: The same in the reference.
         seconds: How much of that interval matches, in time with the reference.
         pairs: Pairs of key frames that match at this offset.
-        query_frame: Index of the best pair's key frame in the query.
-        reference_frame: In the reference.
+        best: Seconds at which the best pair's key frames stand, in the query and in the reference;
+            None where there is none to compare.
         pdq_distance: Smallest distance of PDQ hashes, 0 to 256; None without hashes.
         interoperable: Whether two different models are behind this.
     """
@@ -46,8 +46,7 @@ class Match:
     reference: tuple[float, float] | None
     seconds: float
     pairs: int
-    query_frame: int
-    reference_frame: int
+    best: tuple[float, float] | None
     pdq_distance: int | None
     interoperable: bool
 
@@ -104,12 +103,11 @@ def compare(query: KeyFrames, reference: KeyFrames, threshold: float | None = No
         ModelError: As :func:`require_comparable`.
     """
     interoperable = require_comparable(query.header, reference.header)
-    kept = [np.flatnonzero(side.quality >= side.header.min_quality) for side in (query, reference)]
     query, reference = query.worth_comparing(), reference.worth_comparing()
     if threshold is None:
         threshold = max(query.header.threshold, reference.header.threshold)
     if not len(query) or not len(reference):
-        return Match(float("nan"), threshold, None, None, 0.0, 0, -1, -1, None, interoperable)
+        return Match(float("nan"), threshold, None, None, 0.0, 0, None, None, interoperable)
     scores = similarities(query.values, reference.values, query.header.form.bits)
     best = int(np.argmax(scores))
     row, column = divmod(best, len(reference))
@@ -124,8 +122,7 @@ def compare(query: KeyFrames, reference: KeyFrames, threshold: float | None = No
         found.reference if found else None,
         found.seconds if found else 0.0,
         found.pairs if found else 0,
-        int(kept[0][row]),
-        int(kept[1][column]),
+        (float(query.start[row]), float(reference.start[column])),
         distance,
         interoperable,
     )

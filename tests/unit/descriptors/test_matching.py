@@ -66,11 +66,11 @@ def test_key_frames_of_low_quality_are_never_compared():
     assert np.isnan(found.score)
 
 
-def test_the_best_pair_is_told_by_its_place_in_the_whole_film():
+def test_the_best_pair_is_told_by_its_times():
     query, reference = film([1, 2, 105]), film(range(100, 110))
     query.quality[0] = 3
     found = compare(query, reference)
-    assert (found.query_frame, found.reference_frame) == (2, 5)
+    assert found.best == (2.0, 5.0)
 
 
 def test_a_single_picture_is_found_in_a_film():
