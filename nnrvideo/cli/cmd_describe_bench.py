@@ -105,9 +105,9 @@ def execute(options: argparse.Namespace) -> int:
         located: list[tuple[str, Localisation]] = []
         if corpus.splices:
             rotations = first.manifest.rotations
-            name = f"NIP-{rotations} 256 bit"
+            name = f"NIP-{rotations} {first.dimensions} real"
             threshold = next(each.frame_threshold for each in table if each.name == name)
-            form = Form(256, rotations)
+            form = Form(0, rotations)
             located.append((name, localisation(corpus, first, form, threshold, steps)))
     _print(options, bench, table, located)
     return Exit.OK
