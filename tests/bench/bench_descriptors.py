@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnrvideo.descriptors import Extractor, Form, Header, Segment, load_model
+from nnrvideo.descriptors import Extractor, Form, Header, KeyFrames, Segment, load_model
 from nnrvideo.descriptors.index import Index
 from nnrvideo.descriptors.similarity import hamming
 
@@ -36,8 +36,6 @@ def search() -> None:
             rows = noisy(scenes[generator.integers(0, len(scenes), EACH)], 0.15)
             times = np.arange(EACH, dtype=np.int64)
             # Straight into memory: what is measured is the search.
-            from nnrvideo.descriptors.files import KeyFrames
-
             segment = Segment(0, EACH, times, np.full(EACH, 99, np.uint8), rows)
             index.header = header
             index._take(str(number), KeyFrames.of(header, [segment]))
