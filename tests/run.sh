@@ -23,7 +23,7 @@ step "environment: $venv"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 . "$venv/bin/activate"
 # A regular install, so that the tests see what a user gets and not the source tree.
-pip install --quiet ".[test,cluster]"
+pip install --quiet ".[test,cluster,descriptors]"
 nnrvideo --version
 
 step "the native core is in use"

@@ -32,6 +32,12 @@ VERBS = {
     "compare": "measure plain upscale against the network (PSNR, SSIM, side-by-side picture)",
     "report": "measure files with networks and write a page: curves, BD-rates, before and after",
     "bdrate": "Bjøntegaard delta (BD-rate, BD-metric) of the curves in two CSV files",
+    "describe": "make compact descriptors of a film or a picture, to match and search by",
+    "describe-model": "make a descriptor model of a network, or put one into a film",
+    "match": "tell whether two films share content, and where",
+    "index": "gather the descriptors of films for search",
+    "search": "find films that share content with a query in an index",
+    "describe-bench": "measure what descriptors find, and which models may be mixed",
     "gst": "set up and examine the GStreamer elements",
 }
 
@@ -98,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
-    module = importlib.import_module(f"nnrvideo.cli.cmd_{verb}")
+    module = importlib.import_module(f"nnrvideo.cli.cmd_{verb.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"nnrvideo {verb}",
         description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",

@@ -27,6 +27,7 @@ def _load() -> Any:
     library.gst_custom_meta_get_structure.restype = pointer
     library.gst_custom_meta_get_structure.argtypes = [pointer]
     library.gst_structure_set.restype = None
+    library.gst_buffer_get_type.restype = ctypes.c_size_t
     # The call is variadic, but ctypes need not know: each argument is given its type.
     library._gst_debug_category_new.restype = pointer  # noqa: SLF001 - a macro's back end
     library._gst_debug_category_new.argtypes = [text, ctypes.c_uint, text]  # noqa: SLF001
@@ -69,6 +70,33 @@ def add_custom_meta(buffer: Any, name: str, *, time: int, clvs_start: bool) -> b
         ctypes.c_char_p(b"clvs-start"),
         ctypes.c_size_t(_BOOLEAN),
         ctypes.c_int(clvs_start),
+        ctypes.c_void_p(None),
+    )
+    return True
+
+
+def add_bytes_meta(buffer: Any, name: str, content: Any) -> bool:
+    """Adds a registered custom meta with the field ``stream``, a ``Gst.Buffer``.
+
+    Args:
+        buffer: Writable ``Gst.Buffer``.
+        name: Of the registered meta.
+        content: ``Gst.Buffer``; the meta keeps it.
+
+    Returns:
+        Whether the meta was added.
+    """
+    if _library is None:
+        return False
+    meta = _library.gst_buffer_add_custom_meta(hash(buffer), name.encode())
+    if not meta:
+        return False
+    structure = _library.gst_custom_meta_get_structure(meta)
+    _library.gst_structure_set(
+        ctypes.c_void_p(structure),
+        ctypes.c_char_p(b"stream"),
+        ctypes.c_size_t(_library.gst_buffer_get_type()),
+        ctypes.c_void_p(hash(content)),
         ctypes.c_void_p(None),
     )
     return True

@@ -31,6 +31,7 @@ ELEMENTS = (
     "nnrextract",
     "nnrenhance",
     "nnrinsert",
+    "nnrdescribe",
     "nnrh264decodebin",
     "nnrh265decodebin",
     "nnrav1decodebin",

@@ -52,7 +52,9 @@ def check_writing_profile(message: Nnpfc) -> None:
     departures = []
     if edition(message) > 3:
         departures.append("needs the fourth edition")
-    if message.nnpfc_purpose & ~_PURPOSES or message.nnpfc_purpose == 0:
+    # Purpose 0, "determined by the application", is a network that is no filter; readers of all
+    # editions skip it.  The tag URI that could tell more is of the fourth.
+    if message.nnpfc_purpose & ~_PURPOSES:
         departures.append(f"nnpfc_purpose {message.nnpfc_purpose:#04x}")
     if message.nnpfc_id not in PREFERRED_FILTER_IDS:
         departures.append(f"nnpfc_id {message.nnpfc_id} is none of 7..14, 127..254")

@@ -21,6 +21,7 @@ PROPERTIES = {
         "stats",
     },
     "nnrinsert": {"location", "updates", "nnpfc-id", "activate", "keep-existing", "stats"},
+    "nnrdescribe": {"model-file", "bits", "rotations", "rate", "pdq", "location", "stats"},
     "nnrh264decodebin": {"base-decoder"},
     "nnrh265decodebin": {"base-decoder"},
     "nnrav1decodebin": {"base-decoder"},

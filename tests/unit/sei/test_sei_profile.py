@@ -43,7 +43,6 @@ def test_what_the_profile_accepts():
     "departure",
     [
         {"nnpfc_id": 15},
-        {"nnpfc_purpose": 0},
         {"nnpfc_purpose": 0x40},
         {"nnpfc_auxiliary_inp_idc": 2},
         {"nnpfc_num_metadata_extension_bits": 4},
@@ -65,3 +64,7 @@ def test_base_and_update_must_go_together():
     ):
         with pytest.raises(ValueError):
             random_access_messages(base, update)
+
+
+def test_a_network_that_is_no_filter_may_be_written():
+    check_writing_profile(replace(BASE, nnpfc_purpose=0))

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nnrvideo describe-model``: make a descriptor model of a network, and put it into films."""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnrvideo.cli.args import add_common, add_overwrite, check_output
+from nnrvideo.cli.describing import picture_files, pictures
+from nnrvideo.cli.exits import Exit, UsageError
+from nnrvideo.cli.report import human_bytes, print_pairs
+from nnrvideo.files import write_bytes
+
+if TYPE_CHECKING:
+    from nnrvideo.descriptors import DescriptorModel, Manifest
+
+_EXAMPLES = """\
+The backbone is an ONNX network from pictures (1, 3, H, W) to features (1, C, H', W').  How
+pictures are fed is told by --manifest, a JSON file with any of long_side, mean, scale,
+colour_order, windows, rotations, min_quality, name, licence (default: BGR less 104, 117, 123).
+The projection is learnt on --pictures: a few hundred, none that will be searched for.
+
+examples:
+  nnrvideo describe-model net.onnx --pictures photos/ -o model.nnc --bit-depth 8
+  nnrvideo describe-model model.nnc --into film.mp4 -o out.mp4
+  nnrvideo describe-model model.nnc --into film.mp4 --update 1.5=update.nnc -o out.mp4
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("input", metavar="IN", type=Path, help="ONNX backbone, or model (.nnc)")
+    parser.add_argument("-o", dest="output", metavar="OUT", type=Path, required=True)
+    parser.add_argument("--pictures", metavar="PATH", type=Path, nargs="+", default=[])
+    parser.add_argument("--manifest", metavar="FILE", type=Path)
+    parser.add_argument("--dimensions", metavar="D", type=int, default=256, help="a power of two")
+    coding = parser.add_mutually_exclusive_group()
+    coding.add_argument("--bit-depth", metavar="BITS", type=int, help="of weights (default: 8)")
+    coding.add_argument("--lossless", action="store_true", help="every bit of the weights")
+    parser.add_argument(
+        "--correct",
+        action="store_true",
+        help="scales and biases, measured on --pictures, that keep coarse weights comparable "
+        "with fine ones",
+    )
+    parser.add_argument(
+        "--ranges",
+        action="store_true",
+        help="measure ranges on --pictures, with which the model may run in 8-bit integers",
+    )
+    parser.add_argument("--into", metavar="FILM", type=Path, help="embed a model by stream copy")
+    parser.add_argument(
+        "--update",
+        metavar="SECONDS=FILE",
+        action="append",
+        default=[],
+        help="with --into: an update of the model (nnrvideo diff) and when it takes over",
+    )
+    add_overwrite(parser)
+    add_common(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    check_output(options.output, overwrite=options.overwrite)
+    if options.into is not None:
+        return _embed(options)
+    if options.update:
+        raise UsageError("--update belongs to --into")
+    return _make(options)
+
+
+def _make(options: argparse.Namespace) -> int:
+    from nnrvideo.descriptors import code_model, learn, load_model, with_measured_ranges
+    from nnrvideo.model import load_onnx
+
+    manifest = _manifest(options.manifest)
+    model: DescriptorModel
+    rows = []
+    if options.pictures:
+        rows = list(pictures(picture_files(options.pictures), manifest.long_side))
+    if options.input.suffix.lower() == ".onnx":
+        if not rows:
+            raise UsageError("a projection is learnt on --pictures")
+        model = learn(load_onnx(options.input), manifest, rows, dimensions=options.dimensions)
+    else:
+        model = load_model(options.input.read_bytes())
+        if (options.correct or options.ranges) and not rows:
+            raise UsageError("--correct and --ranges measure on --pictures")
+    if options.ranges:
+        model = with_measured_ranges(model, rows)
+    depth = None if options.lossless else options.bit_depth or 8
+    bitstream = code_model(model, bit_depth=depth, correct_on=rows if options.correct else None)
+    write_bytes(options.output, bitstream, overwrite=options.overwrite)
+    coded = load_model(bitstream)
+    print_pairs(
+        f"{options.input} -> {options.output}",
+        {
+            "model": coded.model_id.hex(),
+            "size": human_bytes(len(bitstream)),
+            "descriptors": f"{coded.dimensions} numbers, or up to {coded.max_bits} bits",
+            "thresholds": ", ".join(f"{k} {v}" for k, v in coded.manifest.thresholds.items()),
+        },
+    )
+    return Exit.OK
+
+
+def _manifest(path: Path | None) -> Manifest:
+    from nnrvideo.descriptors import Manifest
+
+    return Manifest() if path is None else Manifest.from_json(path.read_bytes())
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from nnrvideo.authoring import embed
+    from nnrvideo.descriptors.models import model_message
+    from nnrvideo.sei import PREFERRED_FILTER_IDS
+
+    updates = {}
+    for text in options.update:
+        time, separator, path = text.partition("=")
+        try:
+            updates[Fraction(time)] = Path(path).read_bytes()
+        except (ValueError, ZeroDivisionError) as error:
+            raise UsageError(f"--update {text!r} is not SECONDS=FILE") from error
+        if not separator:
+            raise UsageError(f"--update {text!r} is not SECONDS=FILE")
+    base = model_message(options.input.read_bytes(), nnpfc_id=PREFERRED_FILTER_IDS[-1])
+    report = embed(
+        options.into,
+        options.output,
+        base,
+        updates=updates,
+        activate=False,
+        keep_existing=True,
+        overwrite=options.overwrite,
+    )
+    print_pairs(
+        f"{options.into} -> {options.output}",
+        {
+            "model": f"sent {report.positions} times",
+            "size": human_bytes(report.message_bytes),
+        },
+    )
+    return Exit.OK
