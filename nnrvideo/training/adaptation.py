@@ -141,7 +141,9 @@ class _Run:
             self._done += 1
             if self._done % self._every == 0 or self._done == total:
                 loss, interpolation = (float(value) for value in np.mean(recent, axis=0))
-                self._progress(Progress("adapt", self._done, total, loss, interpolation))
+                self._progress(
+                    Progress("adapt", self._done, total, loss, interpolation, self._done, total)
+                )
                 recent.clear()
 
     def _one_step(self, optimiser: torch.optim.Optimizer) -> tuple[float, float]:

@@ -19,29 +19,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, Literal, final
+from typing import Final, final
 
 from nnrvideo.authoring import embed, encode_reduced, probe
 from nnrvideo.container import open_media
 from nnrvideo.files import OutputFile
 from nnrvideo.report import MeasureOptions, measure_file
 from nnrvideo.training.data import PairSet, sample_pairs
-from nnrvideo.training.export import to_nnc
-from nnrvideo.training.nets import NetShape
-from nnrvideo.training.steps import Progress
-from nnrvideo.training.train import TrainSettings, train
+from nnrvideo.training.recipe import (
+    LEAST_STEPS,
+    MODES,
+    TIERS,
+    Budget,
+    Mode,
+    Tier,
+    mode_scale,
+    train_filter,
+)
 
-Mode = Literal["enhance", "sr1.5x", "sr2x"]
-Tier = Literal["S", "M", "L"]
-
-_OUT_BLOCKS: Final[Mapping[Mode, int]] = {"enhance": 2, "sr1.5x": 3, "sr2x": 4}
-_SIZES: Final[Mapping[Tier, tuple[int, int]]] = {"S": (16, 4), "M": (32, 4), "L": (64, 6)}
-_LEARNING_RATES: Final[Mapping[Tier, float]] = {"S": 3e-3, "M": 3e-3, "L": 1.5e-3}
-_ENHANCE_RATE: Final = 1e-3
-_WARM_UP: Final = 0.06
-_PATCH: Final = 48
 _LEAST_SIZE: Final = 40  # of the coded picture: the largest tier needs 24 around a crop
-_REPORTS: Final = 50  # of progress, for each training
 _CRF_PER_OCTAVE: Final = 6.0  # of bits, about, in x264 and x265
 _CLOSE_ENOUGH: Final = 0.03  # of the bits that are aimed at
 _ANCHOR_STEP: Final = 3  # in CRF, between the points of the plain curve
@@ -72,12 +68,12 @@ class TitleSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if not self.modes or not set(self.modes) <= _OUT_BLOCKS.keys():
-            raise ValueError(f"modes are {', '.join(_OUT_BLOCKS)}, not {list(self.modes)}")
-        if not self.tiers or not set(self.tiers) <= _SIZES.keys():
-            raise ValueError(f"tiers are {', '.join(_SIZES)}, not {list(self.tiers)}")
-        if self.steps < 10 or self.pictures < 1:
-            raise ValueError("training takes at least 10 steps and one picture")
+        if not self.modes or not set(self.modes) <= set(MODES):
+            raise ValueError(f"modes are {', '.join(MODES)}, not {list(self.modes)}")
+        if not self.tiers or not set(self.tiers) <= set(TIERS):
+            raise ValueError(f"tiers are {', '.join(TIERS)}, not {list(self.tiers)}")
+        if self.steps < LEAST_STEPS or self.pictures < 1:
+            raise ValueError(f"training takes at least {LEAST_STEPS} steps and one picture")
 
 
 @final
@@ -278,21 +274,17 @@ def _reason_against(source: Path, mode: Mode) -> str | None:
     """Why a title cannot be treated so; None if it can."""
     with open_media(source) as media:
         size = media.video.width, media.video.height
-    multiple = 2 * _scale(mode).numerator
+    multiple = 2 * mode_scale(mode).numerator
     if mode != "enhance" and any(each % multiple for each in size):
         return f"{size[0]}x{size[1]} does not divide by {multiple}"
-    if min(size) / _scale(mode) < _LEAST_SIZE:
+    if min(size) / mode_scale(mode) < _LEAST_SIZE:
         return f"{size[0]}x{size[1]} is too small"
     return None
 
 
-def _scale(mode: Mode) -> Fraction:
-    return Fraction(_OUT_BLOCKS[mode], 2)
-
-
 def _try(work: _Work, mode: Mode, tier: Tier, plain: Point) -> tuple[Candidate, Path]:
     """Codes, trains, embeds, measures."""
-    scale = _scale(mode)
+    scale = mode_scale(mode)
     crf = plain.crf
     if scale != 1:
         crf = _matching_crf(work, scale, plain)
@@ -323,39 +315,18 @@ def _matching_crf(work: _Work, scale: Fraction, plain: Point) -> float:
 
 def _trained(work: _Work, pairs: PairSet, mode: Mode, tier: Tier) -> bytes:
     settings = work.settings
-    channels, convolutions = _SIZES[tier]
-    quantised = settings.steps // 5
-
-    def report(progress: Progress) -> None:
-        done = progress.step + (progress.phase == "quantised") * (settings.steps - quantised)
-        work.progress(work.steps_done + done, work.steps_to_do)
-
-    rate = _ENHANCE_RATE if mode == "enhance" else _LEARNING_RATES[tier]
-    trained = train(
+    trained = train_filter(
         pairs,
-        TrainSettings(
-            shape=NetShape(channels, convolutions, _OUT_BLOCKS[mode]),
-            float_steps=settings.steps - quantised,
-            quantised_steps=quantised,
-            patch=_patch(pairs, overlap=2 * convolutions),
-            learning_rate=rate,
-            quantised_learning_rate=rate / 4,
-            warm_up=_WARM_UP,
-            relative_step=settings.relative_step,
-            seed=settings.seed,
-            threads=settings.threads,
-        ),
-        checkpoint_every=max(1, settings.steps // _REPORTS),
-        progress=report,
+        mode,
+        tier,
+        budget=Budget(steps=settings.steps),
+        seed=settings.seed,
+        threads=settings.threads,
+        relative_step=settings.relative_step,
+        progress=lambda each: work.progress(work.steps_done + each.done, work.steps_to_do),
     )
     work.steps_done += settings.steps
-    return to_nnc(trained)
-
-
-def _patch(pairs: PairSet, *, overlap: int) -> int:
-    """Side of a training crop: the usual one, or what small pictures allow."""
-    room = min(size for plane in pairs.small for size in plane.shape) - 2 * overlap
-    return min(_PATCH, room // 2 * 2)
+    return trained.nnc
 
 
 def _plain_quality(work: _Work, plain: Point, bits: int) -> float:
