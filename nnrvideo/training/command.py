@@ -104,7 +104,7 @@ def _update(options: argparse.Namespace) -> bytes:
     base = receive(options.base.read_bytes())
     before = {name: np.asarray(value, np.float32) for name, value in base.tensors.items()}
     degradation = Degradation(
-        options.downscaler or "area",
+        options.downscaler or "bicubic",
         options.codec or "libx265",
         _ADAPTED_CRF if options.crf is None else options.crf,
     )
@@ -230,4 +230,8 @@ def _add_adaptation(parser: argparse.ArgumentParser) -> None:
     )
     add("--codec", metavar="NAME", help="encoder of the small pictures (default: libx265)")
     add("--crf", type=int, help=f"its quality (default: {_ADAPTED_CRF})")
-    add("--downscaler", choices=("area", "lanczos"), help="default: area")
+    add(
+        "--downscaler",
+        choices=("area", "bicubic", "lanczos"),
+        help="default: bicubic, as in nnrvideo encode",
+    )
