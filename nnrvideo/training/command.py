@@ -140,10 +140,9 @@ def say(line: str) -> None:
 
 
 def _report(progress: Progress) -> None:
-    gain = 10 * np.log10(progress.interpolation_loss / progress.loss)
     say(
         f"{progress.phase} {progress.step}/{progress.steps}: mean squared error "
-        f"{progress.loss:.2f}, {gain:+.2f} dB against bicubic"
+        f"{progress.loss:.2f}, {progress.gain:+.2f} dB against bicubic"
     )
 
 
