@@ -54,7 +54,7 @@ class TitleSettings:
         tiers: Sizes of network to try: S 16, M 32, L 64 channels.
         steps: Training steps of each candidate, the quantised ones included.
         pictures: Pairs of pictures to train on, at most, spread evenly.
-        relative_step: Quantisation step of weights relative to their spread.
+        relative_step: Quantisation step of weights relative to their spread; None: the usual.
         seed: Of the training.
         threads: Threads that training may use.
     """
@@ -63,7 +63,7 @@ class TitleSettings:
     tiers: Sequence[Tier] = ("S",)
     steps: int = 1500
     pictures: int = 48
-    relative_step: float = 0.16
+    relative_step: float | None = None
     seed: int = 1
     threads: int = 1
 
