@@ -19,6 +19,10 @@ from typing import Literal, final
 from nnrvideo.sei import Nnpfa, Nnpfc, SeiMessage, message_of, random_access_messages
 
 Positions = Literal["random-access", "clvs-start"]
+Span = tuple[Fraction | None, Fraction | None]
+"""From which presentation time (seconds) to before which; None for the beginning and the end."""
+
+ALWAYS: tuple[Span, ...] = ((None, None),)
 
 
 @final
@@ -39,9 +43,8 @@ class FilterPlan:
     Args:
         base: Base message with its network.
         updates: ``(time, update)`` in increasing time (seconds): from when on which update of the
-            base is in force.
-        start: First presentation time (seconds) that is filtered; None from the beginning.
-        end: First presentation time that is not filtered any more; None to the end.
+            base is in force; None for the base itself.
+        spans: When pictures are filtered: in increasing order, without overlap.
         activate: Whether to activate the filter at all.
         persistent: Activate to the end of each CLVS rather than each picture by itself.
 
@@ -50,9 +53,8 @@ class FilterPlan:
     """
 
     base: Nnpfc
-    updates: tuple[tuple[Fraction, Nnpfc], ...] = ()
-    start: Fraction | None = None
-    end: Fraction | None = None
+    updates: tuple[tuple[Fraction, Nnpfc | None], ...] = ()
+    spans: tuple[Span, ...] = ALWAYS
     activate: bool = True
     persistent: bool = True
 
@@ -60,15 +62,17 @@ class FilterPlan:
         times = [time for time, _ in self.updates]
         if any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError("the times of the updates do not increase")
-        if self.start is not None and self.end is not None and self.end <= self.start:
+        if any(None not in (start, end) and end <= start for start, end in self.spans):  # type: ignore[operator]
             raise ValueError("the filter ends before it starts")
+        for (_, end), (start, _) in pairwise(self.spans):
+            if end is None or start is None or start < end:
+                raise ValueError("the spans of the filter overlap or are out of order")
 
     def is_active(self, time: Fraction) -> bool:
         """Whether a picture shown at this time is filtered."""
-        return (
-            self.activate
-            and (self.start is None or time >= self.start)
-            and (self.end is None or time < self.end)
+        return self.activate and any(
+            (start is None or time >= start) and (end is None or time < end)
+            for start, end in self.spans
         )
 
     def update_at(self, time: Fraction) -> Nnpfc | None:
@@ -77,7 +81,11 @@ class FilterPlan:
 
 
 def schedule(
-    units: Sequence[UnitTiming], plan: FilterPlan, positions: Positions = "random-access"
+    units: Sequence[UnitTiming],
+    plan: FilterPlan,
+    positions: Positions = "random-access",
+    *,
+    repeat: Fraction = Fraction(0),
 ) -> dict[int, list[SeiMessage]]:
     """Plans the messages of one filter.
 
@@ -86,6 +94,8 @@ def schedule(
         plan: What shall happen.
         positions: Repeat at every point where decoding can start, or only where a CLVS starts
             (smaller, but a receiver that joins at an open group of pictures waits).
+        repeat: Seconds that pass at least before the network is repeated inside a CLVS; where a
+            CLVS starts it is repeated all the same, because nothing of the one before holds.
 
     Returns:
         Messages to insert, by index of the access unit.
@@ -99,22 +109,21 @@ def schedule(
         for index, unit in enumerate(units)
         if index == 0 or unit.clvs_start or (positions == "random-access" and unit.random_access)
     ]
+    equipped: set[int] = set()  # joins from which on whoever has listened so far has the base
+    sent: Fraction | None = None  # when the base was sent last in this CLVS
     for index, stop in pairwise([*joins, len(units)]):
-        if plan.activate and not any(map(plan.is_active, _shown_between(units, index, stop))):
-            continue
-        # A base holds from its picture on in output order, so where a CLVS starts it is needed
-        # once more at the first picture that is decoded after the start and shown before it.
-        leader = _first_leading(units, index, stop) if units[index].clvs_start else None
-        for carrier in [index] if leader is None else [index, leader]:
-            time = units[carrier].time
-            active = plan.persistent and plan.is_active(time)
-            messages[carrier] = list(
-                random_access_messages(plan.base, plan.update_at(time), activate=active)
-            )
+        if units[index].clvs_start:
+            sent = None
+        needed = not plan.activate or any(map(plan.is_active, _shown_between(units, index, stop)))
+        if needed and (sent is None or units[index].time - sent >= repeat):
+            sent = units[index].time
+            _send_base(units, plan, messages, index, stop)
+        if sent is not None:
+            equipped.add(index)
     for since, _ in plan.updates:
         shown = _first_shown(units, since)
         # Without a base in reach the update waits for the next one, which brings it along.
-        if shown is None or shown in messages or _last_join(joins, shown) not in messages:
+        if shown is None or shown in messages or _last_join(joins, shown) not in equipped:
             continue
         time = units[shown].time
         update = plan.update_at(time)  # a later one than this, if they follow so closely
@@ -124,7 +133,7 @@ def schedule(
     if not plan.activate:
         return messages
     if plan.persistent:
-        _start_and_end(units, plan, messages)
+        _starts_and_ends(units, plan, messages)
     else:
         for index, unit in enumerate(units):
             if plan.is_active(unit.time):
@@ -134,6 +143,27 @@ def schedule(
     return messages
 
 
+def _send_base(
+    units: Sequence[UnitTiming],
+    plan: FilterPlan,
+    messages: dict[int, list[SeiMessage]],
+    index: int,
+    stop: int,
+) -> None:
+    """Sends the base, and what is in force of its updates, at a join."""
+    # A base holds from its picture on in output order, so where a CLVS starts it is needed
+    # once more at the first picture that is decoded after the start and shown before it.
+    leader = _first_leading(units, index, stop) if units[index].clvs_start else None
+    for carrier in [index] if leader is None else [index, leader]:
+        time = units[carrier].time
+        active = plan.is_active(time)
+        messages[carrier] = list(
+            random_access_messages(
+                plan.base, plan.update_at(time), activate=plan.persistent and active
+            )
+        )
+
+
 def _updates_first(
     units: Sequence[UnitTiming], plan: FilterPlan, messages: dict[int, list[SeiMessage]]
 ) -> None:
@@ -141,7 +171,7 @@ def _updates_first(
 
     A picture may be decoded before the one with which its update begins in output.
     """
-    coded = {id(update): message_of(update) for _, update in plan.updates}
+    coded = {id(update): message_of(update) for _, update in plan.updates if update is not None}
     known: list[SeiMessage] = []
     for index in sorted(messages):
         here, time = messages[index], units[index].time
@@ -157,23 +187,26 @@ def _updates_first(
             known.append(coded[id(update)])
 
 
-def _start_and_end(
+def _starts_and_ends(
     units: Sequence[UnitTiming], plan: FilterPlan, messages: dict[int, list[SeiMessage]]
 ) -> None:
     """Switches on and off inside a CLVS."""
-    if plan.start is not None:
-        index = _first_shown(units, plan.start)
+    for start, end in plan.spans:
+        index = None if start is None else _first_shown(units, start)
         if index is not None and plan.is_active(units[index].time):
             activation = _activation(plan, units[index].time)
             here = messages.setdefault(index, [])
             if activation not in here:
                 here.append(activation)
-    if plan.end is not None:
-        index = _first_shown(units, plan.end)
+        index = None if end is None else _first_shown(units, end)
+        if index is None or index == 0 or plan.is_active(units[index].time):
+            continue
         # A new CLVS without the network has forgotten everything anyway.
-        if index is not None and index > 0 and (not units[index].clvs_start or index in messages):
+        if not units[index].clvs_start or index in messages:
             cancel = message_of(Nnpfa.cancel(plan.base.nnpfc_id))
-            messages.setdefault(index, []).append(cancel)
+            here = messages.setdefault(index, [])
+            if cancel not in here:
+                here.append(cancel)
 
 
 def _activation(plan: FilterPlan, time: Fraction) -> SeiMessage:
