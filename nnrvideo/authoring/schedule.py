@@ -120,7 +120,10 @@ def schedule(
             _send_base(units, plan, messages, index, stop)
         if sent is not None:
             equipped.add(index)
-    for since, _ in plan.updates:
+    ends = [*(time for time, _ in plan.updates[1:]), None]
+    for (since, _), end in zip(plan.updates, ends, strict=True):
+        if not _is_used(units, plan, since, end):
+            continue
         shown = _first_shown(units, since)
         # Without a base in reach the update waits for the next one, which brings it along.
         if shown is None or shown in messages or _last_join(joins, shown) not in equipped:
@@ -141,6 +144,14 @@ def schedule(
     if plan.updates:
         _updates_first(units, plan, messages)
     return messages
+
+
+def _is_used(
+    units: Sequence[UnitTiming], plan: FilterPlan, since: Fraction, end: Fraction | None
+) -> bool:
+    """Whether what is in force then filters any picture."""
+    shown = (u.time for u in units if u.time >= since and (end is None or u.time < end))
+    return not plan.activate or any(map(plan.is_active, shown))
 
 
 def _send_base(

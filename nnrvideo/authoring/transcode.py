@@ -16,7 +16,7 @@ from typing import final
 
 from nnrvideo.authoring.embedder import EmbedReport, embed
 from nnrvideo.carriage import carriage_for
-from nnrvideo.container import VideoWriter, coding_format, open_media
+from nnrvideo.container import VideoWriter, coding_format, open_media, pass_options
 from nnrvideo.errors import ModelError
 from nnrvideo.model import IoContract
 from nnrvideo.picture import Picture, PictureFormat
@@ -94,6 +94,7 @@ def encode_reduced(
     options: Mapping[str, str] | None = None,
     overwrite: bool = False,
     duration: Fraction | None = None,
+    two_pass: bool = False,
     progress: Progress | None = None,
 ) -> ReduceReport:
     """Encodes a video at the size that a network of this scale brings back.
@@ -106,12 +107,27 @@ def encode_reduced(
         options: ffmpeg's encoder options by name.
         overwrite: Whether an existing target may be replaced.
         duration: Stop after so many seconds.
-        progress: Called with (pictures done, total or None).
+        two_pass: Look at all pictures first, so that a bit rate is spent where it is needed.
+        progress: Called with (pictures done, total or None); in each pass from the start.
 
     Raises:
-        ContainerError: A file cannot be read or written.
+        ContainerError: A file cannot be read or written, or the encoder knows no two passes.
         ModelError: Pictures cannot be reduced so.
     """
+    if two_pass:
+        with tempfile.TemporaryDirectory(prefix=".nnrvideo-", dir=target.parent) as folder:
+            for number in (1, 2):
+                report = encode_reduced(
+                    source,
+                    target if number == 2 else Path(folder) / f"first{target.suffix}",
+                    scale,
+                    codec=codec,
+                    options=pass_options(codec, options or {}, number, Path(folder) / "passes"),
+                    overwrite=overwrite,
+                    duration=duration,
+                    progress=progress,
+                )
+        return report
     with open_media(source) as media:
         video = media.video
         small, large = coded_size(video.width, video.height, scale)

@@ -359,6 +359,30 @@ def coding_format(encoder: str) -> str:
     return codec.canonical_name
 
 
+def pass_options(
+    encoder: str, options: Mapping[str, str], number: int, statistics: Path
+) -> dict[str, str]:
+    """Options for one of two passes.
+
+    Args:
+        encoder: ``libx264`` or ``libx265``.
+        options: Those of one pass.
+        number: 1 or 2.
+        statistics: File that the first pass writes and the second reads.
+
+    Raises:
+        ContainerError: The encoder hands its statistics over in a way that PyAV has no access to.
+    """
+    key = {"libx264": "x264-params", "libx265": "x265-params"}.get(encoder)
+    if key is None:
+        raise ContainerError(
+            f"two passes are possible with libx264 and libx265, not with {encoder}"
+        )
+    path = str(statistics).replace("\\", "\\\\").replace(":", "\\:")
+    added = f"pass={number}:stats={path}"
+    return {**options, key: ":".join(filter(None, [options.get(key), added]))}
+
+
 def _encoder_format(encoder: str, picture_format: PictureFormat) -> str:
     """Sample format to encode: the picture's own, or one that holds it without loss.
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kinds and sizes of the networks that titles are trained for, by name; needs no PyTorch."""
+"""What titles are trained for, by name, and what it costs.
+
+Needs no PyTorch, and nothing heavy to be imported: options and help texts know these names, too.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,24 @@ from fractions import Fraction
 from functools import cache
 from typing import Final, Literal, get_args
 
-import numpy as np
-
-from nnrvideo.model import load_onnx, measure
-from nnrvideo.model.blocknet import IN_BLOCK, build_block_network, skip_taps
-
 Mode = Literal["enhance", "sr1.5x", "sr2x"]
 Tier = Literal["S", "M", "L"]
+Target = Literal["psnr", "ms-ssim", "vmaf"]
+Speed = Literal["fast", "medium", "slow"]
+Level = Literal["bias", "last", "all"]
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 """Cleans pictures at their size; brings back 3/2 of it; brings back twice of it."""
 
 TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
+
+TARGETS: Final[tuple[Target, ...]] = get_args(Target)
+"""Metrics that may decide."""
+
+SPEEDS: Final[tuple[Speed, ...]] = get_args(Speed)
+
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+"""What an update may change: biases, these and the last layer, everything."""
 
 LEAST_STEPS: Final = 10
 """Steps of the shortest training that makes sense of its phases."""
@@ -33,12 +42,17 @@ TIER_SIZES: Final[Mapping[Tier, tuple[int, int]]] = {"S": (16, 4), "M": (32, 4),
 
 def mode_scale(mode: Mode) -> Fraction:
     """Size of the shown picture relative to the coded one, in each direction."""
-    return Fraction(OUT_BLOCKS[mode], IN_BLOCK)
+    return Fraction(OUT_BLOCKS[mode], 2)
 
 
 @cache
 def kmac_per_sample(mode: Mode, tier: Tier) -> float:
     """Thousands of multiply-accumulates for each luma sample of the output."""
+    import numpy as np
+
+    from nnrvideo.model import load_onnx, measure
+    from nnrvideo.model.blocknet import build_block_network, skip_taps
+
     block = OUT_BLOCKS[mode]
     channels, convolutions = TIER_SIZES[tier]
     body = convolutions - 2

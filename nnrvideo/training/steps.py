@@ -32,6 +32,8 @@ class Progress:
         steps: Steps of this phase.
         loss: Mean squared error (scale 0 to 255) of recent steps.
         interpolation_loss: The same of plain bicubic interpolation on the same crops.
+        done: Steps done in all phases.
+        total: Steps of all phases.
     """
 
     phase: str
@@ -39,6 +41,8 @@ class Progress:
     steps: int
     loss: float
     interpolation_loss: float
+    done: int
+    total: int
 
 
 class Batch(NamedTuple):

@@ -6,9 +6,11 @@ A run can be interrupted at any time and resumed from its checkpoint, with the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,8 @@ from nnrvideo.training.quantised import QuantPlan, plan_quantisation, quantise_t
 from nnrvideo.training.steps import Progress, Sampler, batch_error, scheduled_rate
 
 Arrays = dict[str, npt.NDArray[np.float32]]
+
+_TIMED_STEPS: Final = 6  # that the speed is measured on, after one that warms up
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +81,17 @@ def train(
     pairs: PairSet,
     settings: TrainSettings,
     *,
+    base: Mapping[str, npt.NDArray[np.float32]] | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 1000,
     progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> Trained:
-    """Trains a network from the start, or from a checkpoint if there is one.
+    """Trains a network, from a checkpoint if there is one.
 
     Args:
         pairs: Training pairs; small pictures no smaller than the patch with its overlap.
         settings: Network, length, learning rates and seed.
+        base: Tensors to start from, by the names of ``BlockNet.weights``; None for random ones.
         checkpoint: File that is written now and then and read at the start if it exists.
         checkpoint_every: Steps between checkpoints and calls of ``progress``.
         progress: Called after that many steps and at the end of each phase.
@@ -94,7 +100,8 @@ def train(
         The trained tensors with their quantisation.
 
     Raises:
-        ValueError: There are no usable pairs, or the checkpoint is of another run.
+        ValueError: There are no usable pairs, the base is of another shape, or the checkpoint is
+            of another run.
     """
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
@@ -105,7 +112,17 @@ def train(
         shape=settings.shape,
         seed=settings.seed,
     )
-    run = _Run(sampler, settings, checkpoint, checkpoint_every, progress)
+    net = BlockNet(settings.shape) if base is None else BlockNet.from_weights(base)
+    if net.shape != settings.shape:
+        raise ValueError(f"the base is a network of {net.shape}, not of {settings.shape}")
+    run = _Run(
+        net,
+        sampler,
+        settings=settings,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        progress=progress,
+    )
     run.load()
     run.phase("float", settings.float_steps, settings.learning_rate)
     if run.plan is None:
@@ -118,19 +135,54 @@ def train(
     return Trained(tensors, run.plan, master, settings)
 
 
+def planned_steps(checkpoint: Path) -> tuple[int, int] | None:
+    """Steps in float32 and on quantised weights of the run that wrote a checkpoint, if it exists.
+
+    Raises:
+        ValueError: The file is no checkpoint.
+    """
+    if not checkpoint.exists():
+        return None
+    in_float, quantised = _read(checkpoint)["steps"]
+    return int(in_float), int(quantised)
+
+
+def step_seconds(pairs: PairSet, settings: TrainSettings) -> tuple[float, float]:
+    """CPU seconds of this process for a step in float32, and for one on quantised weights."""
+    return _seconds(pairs, settings, quantised=False), _seconds(pairs, settings, quantised=True)
+
+
+def _seconds(pairs: PairSet, settings: TrainSettings, *, quantised: bool) -> float:
+    times: list[float] = []
+    steps = _TIMED_STEPS + 1
+    train(
+        pairs,
+        replace(
+            settings,
+            float_steps=0 if quantised else steps,
+            quantised_steps=steps if quantised else 0,
+        ),
+        checkpoint_every=1,
+        progress=lambda _progress: times.append(time.process_time()),
+    )
+    return (times[-1] - times[0]) / _TIMED_STEPS
+
+
 class _Run:
     """The state of one training run: network, optimiser, position."""
 
     def __init__(
         self,
+        net: BlockNet,
         sampler: Sampler,
+        *,
         settings: TrainSettings,
         checkpoint: Path | None,
         checkpoint_every: int,
         progress: Callable[[Progress], None],
     ) -> None:
         self.settings = settings
-        self.net = BlockNet(settings.shape)
+        self.net = net
         self.plan: QuantPlan | None = None
         self._sampler = sampler
         self._checkpoint = checkpoint
@@ -157,7 +209,18 @@ class _Run:
             if self._step % self._every == 0 or self._step == steps:
                 self._save()
                 loss, interpolation = (float(value) for value in np.mean(recent, axis=0))
-                self._progress(Progress(name, self._step, steps, loss, interpolation))
+                in_float = self.settings.float_steps
+                self._progress(
+                    Progress(
+                        name,
+                        self._step,
+                        steps,
+                        loss,
+                        interpolation,
+                        self._step + in_float * (name == "quantised"),
+                        in_float + self.settings.quantised_steps,
+                    )
+                )
                 recent.clear()
 
     def _one_step(self) -> tuple[float, float]:
@@ -187,6 +250,7 @@ class _Run:
             return
         state = {
             "settings": repr(self.settings),
+            "steps": (self.settings.float_steps, self.settings.quantised_steps),
             "net": self.net.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "phase": self._phase,
@@ -201,11 +265,16 @@ class _Run:
         """Continues from the checkpoint file if there is one."""
         if self._checkpoint is None or not self._checkpoint.exists():
             return
-        # weights_only: a checkpoint is data, it must not be able to run code.
-        state = torch.load(self._checkpoint, weights_only=True)
+        state = _read(self._checkpoint)
         if state["settings"] != repr(self.settings):
             raise ValueError(f"{self._checkpoint} was written by a run with other settings")
         self.net.load_state_dict(state["net"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._phase, self._step = state["phase"], state["step"]
         self.plan = QuantPlan(state["qp"]) if state["qp"] is not None else None
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    # weights_only: a checkpoint is data, it must not be able to run code.
+    state: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    return state

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One call trains a network of a kind and size and codes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
+
+from nnrvideo.model import infer_contract, unpack
+from nnrvideo.training import PairSet, Progress
+from nnrvideo.training.kinds import LEAST_STEPS, Mode, mode_scale
+from nnrvideo.training.recipe import Budget, train_filter
+
+SHORT = Budget(steps=LEAST_STEPS)
+
+
+def set_of(mode: Mode) -> PairSet:
+    """Pictures with the edges that interpolation blurs, at the sizes of a mode."""
+    y, x = np.mgrid[0:120, 0:144]
+    large = np.where((x // 12 + y // 10) % 2, 180, 60).astype(np.uint8)
+    height, width = (int(size / mode_scale(mode)) for size in large.shape)
+    rows, columns = (
+        np.linspace(0, size - 1, count).round().astype(int)
+        for size, count in zip(large.shape, (height, width), strict=True)
+    )
+    return PairSet([large[np.ix_(rows, columns)]], [large], [0])
+
+
+@pytest.mark.parametrize("mode", ["enhance", "sr1.5x", "sr2x"])
+def test_what_is_trained_does_what_the_mode_says(mode: Mode) -> None:
+    trained = train_filter(set_of(mode), mode, "S", budget=SHORT)
+    network = unpack(trained.nnc).require_network()
+    assert infer_contract(network).width_ratio == mode_scale(mode)
+    for name, wanted in trained.tensors.items():
+        np.testing.assert_array_equal(network.tensors[name], wanted)
+    assert trained.steps == LEAST_STEPS
+    assert trained.cpu_seconds > 0
+
+
+def test_a_base_is_what_training_starts_from() -> None:
+    pairs = set_of("sr2x")
+    base = train_filter(pairs, "sr2x", "S", budget=Budget(steps=40))
+    from_base = train_filter(pairs, "sr2x", "S", budget=SHORT, base=base.nnc)
+    assert from_base.loss < train_filter(pairs, "sr2x", "S", budget=SHORT).loss
+    with pytest.raises(ValueError, match="base"):
+        train_filter(pairs, "sr2x", "M", budget=SHORT, base=base.tensors)
+
+
+def test_seconds_fix_a_number_of_steps_that_a_resumed_run_keeps(tmp_path: Path) -> None:
+    pairs = set_of("enhance")
+    checkpoint = tmp_path / "run.ck"
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done > 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train_filter(
+            pairs,
+            "enhance",
+            "S",
+            budget=Budget(seconds=2),
+            checkpoint=checkpoint,
+            progress=interrupt,
+        )
+    steps: set[int] = set()
+    resumed = train_filter(
+        pairs,
+        "enhance",
+        "S",
+        budget=Budget(seconds=1),  # measured no more: the run goes on as it was planned
+        checkpoint=checkpoint,
+        progress=lambda each: steps.add(each.total),
+    )
+    assert steps == {resumed.steps}
+    whole = train_filter(pairs, "enhance", "S", budget=Budget(steps=resumed.steps))
+    assert whole.nnc == resumed.nnc
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 3}, {"seconds": 0.0}, {"seconds": float("inf")}])
+def test_impossible_budgets_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="training takes|budget"):
+        Budget(**wrong)  # type: ignore[arg-type]
