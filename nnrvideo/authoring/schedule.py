@@ -9,7 +9,7 @@ Spec: Rec. ITU-T H.274 (V3) clauses 8.28.1.2, 8.28.2.2 (scope, persistence, canc
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -70,14 +70,16 @@ class FilterPlan:
 
     def is_active(self, time: Fraction) -> bool:
         """Whether a picture shown at this time is filtered."""
-        return self.activate and any(
-            (start is None or time >= start) and (end is None or time < end)
-            for start, end in self.spans
-        )
+        at = bisect_right(self.spans, time, key=lambda span: time if span[0] is None else span[0])
+        if not self.activate or not at:
+            return False
+        end = self.spans[at - 1][1]
+        return end is None or time < end
 
     def update_at(self, time: Fraction) -> Nnpfc | None:
         """The update in force for a picture shown at this time."""
-        return next((update for since, update in reversed(self.updates) if since <= time), None)
+        at = bisect_right(self.updates, time, key=lambda item: item[0])
+        return self.updates[at - 1][1] if at else None
 
 
 def schedule(
@@ -120,15 +122,14 @@ def schedule(
             _send_base(units, plan, messages, index, stop)
         if sent is not None:
             equipped.add(index)
-    ends = [*(time for time, _ in plan.updates[1:]), None]
-    for (since, _), end in zip(plan.updates, ends, strict=True):
-        if not _is_used(units, plan, since, end):
-            continue
+    for since, _ in plan.updates:
         shown = _first_shown(units, since)
         # Without a base in reach the update waits for the next one, which brings it along.
         if shown is None or shown in messages or _last_join(joins, shown) not in equipped:
             continue
         time = units[shown].time
+        if plan.activate and not plan.is_active(time):
+            continue  # it is sent where it is first used
         update = plan.update_at(time)  # a later one than this, if they follow so closely
         messages[shown] = [message_of(update)] if update is not None else []
         if plan.persistent and plan.is_active(time):
@@ -142,16 +143,8 @@ def schedule(
             if plan.is_active(unit.time):
                 messages.setdefault(index, []).append(_activation(plan, unit.time))
     if plan.updates:
-        _updates_first(units, plan, messages)
+        _complete_updates(units, plan, messages)
     return messages
-
-
-def _is_used(
-    units: Sequence[UnitTiming], plan: FilterPlan, since: Fraction, end: Fraction | None
-) -> bool:
-    """Whether what is in force then filters any picture."""
-    shown = (u.time for u in units if u.time >= since and (end is None or u.time < end))
-    return not plan.activate or any(map(plan.is_active, shown))
 
 
 def _send_base(
@@ -175,27 +168,44 @@ def _send_base(
         )
 
 
-def _updates_first(
+def _complete_updates(
     units: Sequence[UnitTiming], plan: FilterPlan, messages: dict[int, list[SeiMessage]]
 ) -> None:
-    """Sends each update before its first activation in decoding order.
+    """Sends an update once more wherever another one, or none, would be in force.
 
-    A picture may be decoded before the one with which its update begins in output.
+    What holds from a picture on counts in the order in which pictures are shown, but nobody knows
+    what has not been decoded yet.  So the right one must be in force by all that a CLVS carries,
+    and by what it has carried up to the picture in question.
     """
+    base = message_of(plan.base)
     coded = {id(update): message_of(update) for _, update in plan.updates if update is not None}
-    known: list[SeiMessage] = []
-    for index in sorted(messages):
-        here, time = messages[index], units[index].time
-        if units[index].clvs_start:
-            known.clear()
-        known += here
-        update = plan.update_at(time)
-        if update is None or coded[id(update)] in known:
-            continue
-        activation = _activation(plan, time)
-        if activation in here:
-            here.insert(here.index(activation), coded[id(update)])
-            known.append(coded[id(update)])
+    known = {base, *coded.values()}
+
+    def complete(order: Sequence[int]) -> bool:
+        added = False
+        carried: list[tuple[Fraction, SeiMessage]] = []  # by time
+        for index in order:
+            here, time = messages[index], units[index].time
+            for message in here:
+                if message in known:
+                    insort(carried, (time, message), key=lambda item: item[0])
+            update, activation = plan.update_at(time), _activation(plan, time)
+            if update is None or activation not in here:
+                continue
+            at = bisect_right(carried, time, key=lambda item: item[0])
+            wanted = coded[id(update)]
+            if not at or carried[at - 1][1] != wanted:
+                here.insert(here.index(activation), wanted)
+                carried.insert(at, (time, wanted))
+                added = True
+        return added
+
+    starts = [index for index, unit in enumerate(units) if index == 0 or unit.clvs_start]
+    for start, stop in pairwise([*starts, len(units)]):
+        decoded = [index for index in sorted(messages) if start <= index < stop]
+        shown = sorted(decoded, key=lambda index: units[index].time)
+        while complete(decoded) or complete(shown):
+            pass
 
 
 def _starts_and_ends(
