@@ -173,9 +173,9 @@ def _complete_updates(
 ) -> None:
     """Sends an update once more wherever another one, or none, would be in force.
 
-    What holds from a picture on counts in the order in which pictures are shown, but nobody knows
-    what has not been decoded yet.  So the right one must be in force by all that a CLVS carries,
-    and by what it has carried up to the picture in question.
+    What holds from a picture on counts in the order in which pictures are shown, and a receiver
+    knows nothing of what is decoded later.  So the right update must be in force by all that a
+    CLVS carries, and by what it has carried up to the picture in question.
     """
     base = message_of(plan.base)
     coded = {id(update): message_of(update) for _, update in plan.updates if update is not None}
