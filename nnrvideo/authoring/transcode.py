@@ -20,7 +20,7 @@ from nnrvideo.container import VideoWriter, coding_format, open_media, pass_opti
 from nnrvideo.errors import ModelError
 from nnrvideo.model import IoContract
 from nnrvideo.picture import ChromaFormat, Picture, PictureFormat
-from nnrvideo.runtime import resize_picture
+from nnrvideo.runtime import Downscaler, resize_picture
 
 Progress = Callable[[int, int | None], None]
 
@@ -154,7 +154,10 @@ def encode_reduced(
                 if end is not None and item.pts >= end:
                     break
                 cut = crop_picture(item.picture, *large)
-                writer.write(resize_picture(cut, cut.format.scaled(*small)), item.pts)
+                reduced = resize_picture(
+                    cut, cut.format.scaled(*small), downscaler=Downscaler.BICUBIC
+                )
+                writer.write(reduced, item.pts)
                 pictures += 1
                 if progress is not None:
                     progress(pictures, video.frames or None)

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import enum
 import importlib
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nnrvideo.picture import ChromaFormat, Picture, PictureFormat, Plane
 
@@ -26,6 +29,13 @@ class Upscaler(enum.Enum):
     LANCZOS = "lanczos"  # 8x8 taps
 
 
+class Downscaler(enum.Enum):
+    """Kernels for reducing."""
+
+    AREA = "area"  # mean of the area; fast, for display and measuring
+    BICUBIC = "bicubic"  # a = -0.75, widened by the ratio; for pictures that are to be coded
+
+
 _CV2_NAMES = {
     Upscaler.BILINEAR: "INTER_LINEAR",
     Upscaler.BICUBIC: "INTER_CUBIC",
@@ -33,8 +43,17 @@ _CV2_NAMES = {
 }
 
 
+_KEYS_A = -0.75
+
+
 def resize_plane(
-    plane: Plane, width: int, height: int, bit_depth: int, upscaler: Upscaler = Upscaler.BICUBIC
+    plane: Plane,
+    width: int,
+    height: int,
+    bit_depth: int,
+    upscaler: Upscaler = Upscaler.BICUBIC,
+    *,
+    downscaler: Downscaler = Downscaler.AREA,
 ) -> Plane:
     """Resamples one plane.
 
@@ -43,8 +62,8 @@ def resize_plane(
         width: Columns of the result, at least 1.
         height: Rows of the result, at least 1.
         bit_depth: Bits of a sample; overshoot of the kernel is clipped to them.
-        upscaler: Kernel for enlarging; reducing averages areas, because every kernel above would
-            alias.
+        upscaler: Kernel for enlarging.
+        downscaler: Kernel where neither direction grows.
 
     Returns:
         (height, width), same dtype; the same array where nothing is to be done.
@@ -52,14 +71,51 @@ def resize_plane(
     rows, columns = plane.shape
     if (columns, rows) == (width, height):
         return plane
-    cv2 = _cv2()
     reducing = width <= columns and height <= rows
+    if reducing and downscaler is Downscaler.BICUBIC:
+        return _reduced(plane, width, height, bit_depth)
+    cv2 = _cv2()
     kernel = cv2.INTER_AREA if reducing else getattr(cv2, _CV2_NAMES[upscaler])
     source = plane if plane.strides[1] == plane.itemsize else np.ascontiguousarray(plane)
     resized: Plane = cv2.resize(source, (width, height), interpolation=kernel)
     if plane.dtype == np.uint16 and bit_depth < 16:
         np.minimum(resized, np.uint16((1 << bit_depth) - 1), out=resized)
     return resized
+
+
+def _reduced(plane: Plane, width: int, height: int, bit_depth: int) -> Plane:
+    lower = _weighted(plane, height)
+    both = _weighted(lower.T, width).T
+    peak = (1 << bit_depth) - 1
+    return np.ascontiguousarray(np.rint(both.clip(0, peak)).astype(plane.dtype))
+
+
+def _weighted(plane: npt.NDArray[Any], rows: int) -> npt.NDArray[np.float32]:
+    """Reduces the number of rows."""
+    positions, weights = _taps(plane.shape[0], rows)
+    total = np.zeros((rows, plane.shape[1]), np.float32)
+    for position, weight in zip(positions, weights, strict=True):
+        total += weight[:, np.newaxis] * plane[position]
+    return total
+
+
+@lru_cache(maxsize=16)
+def _taps(size: int, reduced: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Where each sample of a reduced line comes from, and with which weights: (taps, reduced)."""
+    ratio = size / reduced
+    centres = (np.arange(reduced) + 0.5) * ratio - 0.5
+    count = 2 * math.ceil(2 * ratio)
+    first = np.floor(centres).astype(np.intp) - count // 2 + 1
+    positions = first + np.arange(count)[:, np.newaxis]
+    x = np.abs(positions - centres) / ratio
+    a = _KEYS_A
+    weights = np.where(
+        x < 1,
+        ((a + 2) * x - (a + 3)) * x * x + 1,
+        np.where(x < 2, ((x - 5) * x + 8) * x - 4, 0) * a,
+    )
+    weights /= weights.sum(axis=0)
+    return positions.clip(0, size - 1), weights.astype(np.float32)
 
 
 def change_depth(plane: Plane, bit_depth: int, new_depth: int) -> Plane:
@@ -89,7 +145,11 @@ def change_depth(plane: Plane, bit_depth: int, new_depth: int) -> Plane:
 
 
 def resize_picture(
-    picture: Picture, target: PictureFormat, upscaler: Upscaler = Upscaler.BICUBIC
+    picture: Picture,
+    target: PictureFormat,
+    upscaler: Upscaler = Upscaler.BICUBIC,
+    *,
+    downscaler: Downscaler = Downscaler.AREA,
 ) -> Picture:
     """Brings a picture to another size, chroma format and bit depth, without any network.
 
@@ -98,6 +158,7 @@ def resize_picture(
         target: What is wanted.  Mono becomes colour with neutral chroma; colour becomes mono by
             dropping chroma.
         upscaler: Kernel for enlarging.
+        downscaler: Kernel for reducing.
 
     Returns:
         A picture of exactly ``target``; planes that already fit are shared, not copied.
@@ -110,7 +171,14 @@ def resize_picture(
         if component and picture.chroma_format is ChromaFormat.MONO:
             planes.append(np.full((rows, columns), 1 << (target.bit_depth - 1), target.dtype))
             continue
-        plane = resize_plane(picture.planes[component], columns, rows, picture.bit_depth, upscaler)
+        plane = resize_plane(
+            picture.planes[component],
+            columns,
+            rows,
+            picture.bit_depth,
+            upscaler,
+            downscaler=downscaler,
+        )
         planes.append(change_depth(plane, picture.bit_depth, target.bit_depth))
     return Picture(tuple(planes), target.chroma_format, target.bit_depth, picture.colour)
 

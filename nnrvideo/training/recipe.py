@@ -50,10 +50,12 @@ class Budget:
         seconds: CPU seconds of this process, measured on a few steps before the first one; the
             number of steps that follows is fixed from then on, and kept in the checkpoint.  With
             steps given as well, the smaller of the two counts.
+        plateau: Stop earlier where the last quarter of the steps gained less than 0.01 dB.
     """
 
     steps: int | None = None
     seconds: float | None = None
+    plateau: bool = False
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < LEAST_STEPS:
@@ -70,24 +72,18 @@ class TrainedFilter:
     Args:
         nnc: Its bitstream, with graph.
         tensors: What a decoder reconstructs from it, by name.
-        steps: Training steps, the quantised ones included.
+        steps: Training steps done, the quantised ones included.
         cpu_seconds: Of this process, for the training; what ran before a resumed checkpoint is not
             in it.
-        loss: Mean squared error (scale 0 to 255) of the last crops.
-        interpolation_loss: The same of plain interpolation, or of the untouched picture.
+        gain: Decibels over plain interpolation, or over the untouched picture, on crops drawn
+            apart from those trained on.
     """
 
     nnc: bytes
     tensors: Tensors
     steps: int
     cpu_seconds: float
-    loss: float
-    interpolation_loss: float
-
-    @property
-    def gain(self) -> float:
-        """Decibels over plain interpolation on the last training crops."""
-        return 10 * math.log10(self.interpolation_loss / self.loss) if self.loss else math.inf
+    gain: float
 
 
 def filter_shape(mode: Mode, tier: Tier) -> NetShape:
@@ -146,35 +142,24 @@ def train_filter(
         quantised_learning_rate=rate / 4,
         warm_up=_WARM_UP,
         relative_step=_RELATIVE_STEP if relative_step is None else relative_step,
+        error_exponent=0.0,
+        plateau=budget.plateau,
         seed=seed,
         threads=threads,
     )
     begin = time.process_time()
     settings = _with_length(settings, pairs, budget, checkpoint)
     steps = settings.float_steps + settings.quantised_steps
-    seen: list[Progress] = []
-
-    def report(each: Progress) -> None:
-        seen.append(each)
-        progress(each)
-
     trained = train(
         pairs,
         settings,
         base=_tensors(base),
         checkpoint=checkpoint,
         checkpoint_every=max(1, steps // _REPORTS),
-        progress=report,
+        progress=progress,
     )
-    last = seen[-1]
-    return TrainedFilter(
-        to_nnc(trained),
-        trained.tensors,
-        steps,
-        time.process_time() - begin,
-        last.loss,
-        last.interpolation_loss,
-    )
+    seconds = time.process_time() - begin
+    return TrainedFilter(to_nnc(trained), trained.tensors, trained.steps, seconds, trained.gain)
 
 
 def _tensors(base: Tensors | bytes | None) -> Tensors | None:

@@ -122,7 +122,9 @@ def train(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         pairs,
         mode,
         arguments["tier"],
-        budget=Budget(arguments["steps"], arguments["seconds"]),
+        budget=Budget(
+            arguments["steps"], arguments["seconds"], plateau=arguments["seconds"] is not None
+        ),
         seed=arguments["seed"],
         threads=arguments["threads"],
         checkpoint=checkpoint,
