@@ -19,7 +19,7 @@ from nnrvideo.cli.args import (
 from nnrvideo.cli.exits import Exit, UsageError
 from nnrvideo.cli.progress import progress
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs
-from nnrvideo.cli.titles import TRAINING, add_training, encode_with_own_network
+from nnrvideo.cli.titles import add_training, encode_with_own_network, training_option
 from nnrvideo.training.kinds import MODES
 
 _DESCRIPTION = """\
@@ -87,9 +87,8 @@ def _with_given_network(options: argparse.Namespace) -> int:
     from nnrvideo.authoring import encode
     from nnrvideo.data import base_network
 
-    for name, spelt in TRAINING.items():
-        if getattr(options, name) is not None:
-            raise UsageError(f"{spelt} is an option of training; --mode base trains nothing")
+    if (spelt := training_option(options)) is not None:
+        raise UsageError(f"{spelt} is an option of training; --mode base trains nothing")
     network = base_network() if options.network is None else options.network.read_bytes()
     contract = model.infer_contract(model.unpack(network).require_network())
     with progress("encoding", quiet=options.quiet, lines_to=options.progress) as show:

@@ -14,26 +14,20 @@ from nnrvideo.cli.args import check_output, encoder_options
 from nnrvideo.cli.exits import Exit, UsageError
 from nnrvideo.cli.progress import progress
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs, print_table
-from nnrvideo.training.kinds import LEVELS, SPEEDS, TARGETS, TIERS
+from nnrvideo.training.kinds import LEVELS, SPEEDS, TARGETS, TIERS, TRAINING_OPTIONS
 
 if TYPE_CHECKING:
     from nnrvideo.training.title import Candidate, TitleReport, TitleSettings
 
-TRAINING = {
-    "tiers": "--tiers",
-    "steps": "--steps",
-    "seed": "--seed",
-    "speed": "--speed",
-    "budget": "--budget",
-    "target": "--target",
-    "complexity_limit": "--complexity-limit",
-    "updates": "--updates",
-    "repeat": "--repeat",
-    "work": "--work",
-    "passes": "-pass",
-    "report": "--report",
-}
-"""Options that mean something only where a network is trained: destination and spelling."""
+_SPELT = {"metric": "--target", "passes": "-pass"}
+
+
+def training_option(options: argparse.Namespace) -> str | None:
+    """An option that means something only where a network is trained, if one was given."""
+    for name in (*TRAINING_OPTIONS, "work", "report"):
+        if getattr(options, name) is not None:
+            return _SPELT.get(name, f"--{name.replace('_', '-')}")
+    return None
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +35,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("networks trained on the title").add_argument
     add(
         "--target",
+        dest="metric",
         choices=TARGETS,
         help="metric that decides (default: psnr, of luma; vmaf needs an ffmpeg with libvmaf: "
         "pip install 'nnrvideo[vmaf]')",
@@ -122,13 +117,16 @@ def _list_of(text: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def encode_with_own_network(options: argparse.Namespace) -> int:
     """Trains on the title and keeps what is worth its bits."""
-    from nnrvideo.training.title import encode_title
+    from nnrvideo.training.title import encode_title, settings_of
 
     if options.report is not None:
         if options.report.suffix.lower() not in (".html", ".json"):
             raise UsageError(f"--report takes a file .html or .json, not {options.report}")
         check_output(options.report, overwrite=options.overwrite)
-    settings = _settings(options)
+    try:
+        settings = settings_of(options.mode, vars(options))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     with progress("working", quiet=options.quiet, lines_to=options.progress) as show:
         try:
             report = encode_title(
@@ -151,28 +149,6 @@ def encode_with_own_network(options: argparse.Namespace) -> int:
     elif not options.quiet:
         _print(options, report)
     return Exit.OK
-
-
-def _settings(options: argparse.Namespace) -> TitleSettings:
-    from nnrvideo.training.title import AUTO_MODES, SPEED_SETTINGS, TitleSettings
-
-    given: dict[str, Any] = {
-        "modes": AUTO_MODES if options.mode == "auto" else (options.mode,),
-        "target": options.target,
-        "tiers": options.tiers,
-        "steps": options.steps,
-        "budget": options.budget,
-        "complexity_limit": options.complexity_limit,
-        "levels": options.updates,
-        "repeat": options.repeat,
-        "two_pass": None if options.passes is None else options.passes == 2,
-        "seed": options.seed,
-    }
-    chosen = {name: value for name, value in given.items() if value is not None}
-    try:
-        return TitleSettings(**{**SPEED_SETTINGS[options.speed or "medium"], **chosen})
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _say(line: str) -> None:

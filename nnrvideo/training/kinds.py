@@ -30,6 +30,13 @@ SPEEDS: Final[tuple[Speed, ...]] = get_args(Speed)
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 """What an update may change: biases, these and the last layer, everything."""
 
+TRAINING_OPTIONS: Final = (
+    *("metric", "speed", "tiers", "steps", "budget", "complexity_limit", "updates"),
+    *("repeat", "passes", "seed"),
+)
+"""What the encoding of a title is told about networks, on the command line and in job lists; see
+:func:`nnrvideo.training.title.settings_of`."""
+
 LEAST_STEPS: Final = 10
 """Steps of the shortest training that makes sense of its phases."""
 

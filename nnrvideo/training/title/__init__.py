@@ -8,19 +8,14 @@
 
 from nnrvideo.training.title.encode import encode_title
 from nnrvideo.training.title.results import Candidate, Point, SceneChoice, TitleReport
-from nnrvideo.training.title.settings import (
-    AUTO_MODES,
-    SPEED_SETTINGS,
-    TitleSettings,
-)
+from nnrvideo.training.title.settings import TitleSettings, settings_of
 
 __all__ = [
-    "AUTO_MODES",
-    "SPEED_SETTINGS",
     "Candidate",
     "Point",
     "SceneChoice",
     "TitleReport",
     "TitleSettings",
     "encode_title",
+    "settings_of",
 ]

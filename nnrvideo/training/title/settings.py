@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, final
+from typing import Any, Final, final
 
 from nnrvideo.training.kinds import (
     LEAST_STEPS,
@@ -15,6 +15,7 @@ from nnrvideo.training.kinds import (
     MODES,
     TARGETS,
     TIERS,
+    TRAINING_OPTIONS,
     Level,
     Mode,
     Speed,
@@ -103,3 +104,31 @@ SPEED_SETTINGS: Final[Mapping[Speed, Mapping[str, object]]] = {
     },
 }
 """What each speed trades: fields of :class:`TitleSettings` that differ from their defaults."""
+
+_FIELDS: Final = {"metric": "target", "updates": "levels"}
+
+
+def settings_of(mode: str, given: Mapping[str, Any]) -> TitleSettings:
+    """Settings by the options of ``nnrvideo encode``.
+
+    Args:
+        mode: A kind of network, or ``auto``.
+        given: Values by the names of :data:`~nnrvideo.training.kinds.TRAINING_OPTIONS`; those that
+            are None or missing are left to the speed.
+
+    Raises:
+        ValueError: A value means nothing.
+    """
+    chosen: dict[str, Any] = {"modes": AUTO_MODES if mode == "auto" else (mode,)}
+    speed: Speed = given.get("speed") or "medium"
+    if speed not in SPEED_SETTINGS:
+        raise ValueError(f"speeds are {', '.join(SPEED_SETTINGS)}, not {speed!r}")
+    for name in TRAINING_OPTIONS:
+        value = given.get(name)
+        if name == "speed" or value is None:
+            continue
+        if name == "passes":
+            chosen["two_pass"] = value == 2
+        else:
+            chosen[_FIELDS.get(name, name)] = Fraction(value) if name == "repeat" else value
+    return TitleSettings(**{**SPEED_SETTINGS[speed], **chosen})

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, final
 
+from nnrvideo import __version__
 from nnrvideo.errors import ContainerError
 
 Json = Any
@@ -27,7 +28,7 @@ Task = Callable[[Mapping[str, Json], Path], Mapping[str, Json]]
 
 _RESULT: Final = "result.json"
 _LOCK: Final = "lock"
-_FORMAT: Final = 1  # of tasks and results; another one makes all earlier results void
+_FORMAT: Final = 1  # of tasks and results; another one, or another version, makes all void
 
 
 @final
@@ -90,7 +91,9 @@ class Workshop:
             return value
 
         text = json.dumps(
-            [_FORMAT, self._source_id, placeless(dict(arguments))], sort_keys=True, allow_nan=False
+            [_FORMAT, __version__, self._source_id, placeless(dict(arguments))],
+            sort_keys=True,
+            allow_nan=False,
         )
         return f"{task.__name__}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
