@@ -184,8 +184,9 @@ class Pieces:
         updates: Sequence[tuple[Fraction, str | None]] = (),
         spans: Sequence[Span] = ALWAYS,
         name: str = "",
+        keep: bool = True,
     ) -> Shown:
-        """A coded version with a network in it, or as it is."""
+        """A coded version with a network in it, or as it is; its file may be wanted or not."""
         settings = self._request.settings
         result = self._workshop.do(
             tasks.measure,
@@ -200,6 +201,7 @@ class Pieces:
                 "pictures": coded.pictures,
                 "target": settings.target,
                 "threads": settings.threads,
+                "keep": keep,
             },
         )
         return Shown(

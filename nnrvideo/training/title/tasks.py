@@ -201,12 +201,12 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         arguments: ``source``; ``coded``; ``name`` of the file; ``network`` or null; ``updates``,
             pairs of seconds and file, null for the base; ``spans`` in which pictures are filtered;
             ``repeat`` in seconds; ``pictures`` of the coded version; ``target`` metric;
-            ``threads``.
+            ``threads``; whether to ``keep`` the file.
         folder: Where the file goes.
 
     Returns:
         ``scenes``; ``samples`` of a luma plane; ``bit_depth``; ``pictures``; ``enhanced`` of them;
-        ``file``, if there is a network.
+        ``file``, if there is a network and it is kept.
     """
     path = Path(arguments["coded"])
     network = arguments["network"]
@@ -240,13 +240,16 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         progress=_progress.get(),
     )
     scenes = _scenes(measured, path, target)
+    kept = network is not None and arguments["keep"]
+    if network is not None and not kept:
+        path.unlink()
     return {
         "scenes": [scene.to_json() for scene in scenes],
         "samples": measured.plain.pictures[0].samples,
         "bit_depth": measured.source.bit_depth,
         "pictures": len(measured.times),
         "enhanced": measured.enhanced,
-        **({} if network is None else {"file": path.name}),
+        **({"file": path.name} if kept else {}),
     }
 
 

@@ -28,6 +28,7 @@ _HOPELESS: Final = {"psnr": 0.5, "ms-ssim": 5e-3, "vmaf": 3.0}
 _LEAST_PICTURES: Final = 12  # of a scene that gets an update of its own
 _UPDATE_STEPS: Final = 5  # times as many has the network
 _UPDATE_SHARE: Final = 0.3  # of a budget
+_OCTAVES_OF_SIZE: Final = 1.2  # in bits, that half the size saves at the same CRF
 _BITS_A_WEIGHT: Final = 4.5  # of a network, to know about what will be left for the video
 
 
@@ -154,7 +155,9 @@ class Trial:
             known[knob] = self._pieces.code(scale, knob, mode)
             return known[knob].bits
 
-        start = plain.knob if plain.knob.kind == "crf" else plain.knob.turned(0)
+        start = plain.knob
+        if start.kind == "crf":
+            start = start.turned(_OCTAVES_OF_SIZE * math.log2(scale))
         return known[search(start, bits_of, max(plain.bits - network, plain.bits // 2))]
 
     def _try(self, network: Network) -> _Tried:
@@ -227,7 +230,7 @@ class Trial:
         options = [level if at in files else BASE for at in range(len(shown.scenes))]
         updates = [(start, files.get(at)) for start, _, at in updates_of(shown.scenes, options)]
         measured = self._pieces.measure(
-            network.coded, network, updates=updates, name=_file_name(network, level)
+            network.coded, network, updates=updates, name=_file_name(network, level), keep=False
         )
         return files, measured.scenes
 
