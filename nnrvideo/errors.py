@@ -119,6 +119,24 @@ class ContainerError(NnrVideoError):
     """A media file cannot be opened, read or written."""
 
 
+class DatasetError(NnrVideoError):
+    """Training data cannot be read, or contradict themselves; says which file and which entry."""
+
+
+class JobError(NnrVideoError):
+    """A job list cannot be accepted, or jobs of it failed.
+
+    Args:
+        message: Summary in one line.
+        violations: Every reason found, one line each, with the job and the field concerned.
+    """
+
+    def __init__(self, message: str, violations: Sequence[str] = ()) -> None:
+        details = f": {'; '.join(violations)}" if violations else ""
+        super().__init__(message + details)
+        self.violations = tuple(violations)
+
+
 class InferenceError(NnrVideoError):
     """An inference provider failed to load or to run a network.
 

@@ -23,7 +23,7 @@ step "environment: $venv"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 . "$venv/bin/activate"
 # A regular install, so that the tests see what a user gets and not the source tree.
-pip install --quiet ".[test]"
+pip install --quiet ".[test,cluster]"
 nnrvideo --version
 
 step "the native core is in use"

@@ -20,9 +20,10 @@ from nnrvideo.container import (
     open_media,
     unit_messages,
 )
+from nnrvideo.data import NETWORK_NAMES, model_card_json
 from nnrvideo.errors import CarriageError, NnrVideoError
 from nnrvideo.limits import Limits
-from nnrvideo.model import unpack
+from nnrvideo.model import ModelCard, Unpacked, embedded_card, unpack
 from nnrvideo.sei import (
     NNPFA_PAYLOAD_TYPE,
     NNPFC_PAYLOAD_TYPE,
@@ -67,6 +68,7 @@ class NetworkContent:
     tensors: int
     parameters: int
     has_topology: bool
+    card: ModelCard | None = None  # that it carries, or that of a shipped network
 
 
 @final
@@ -282,7 +284,19 @@ class _Probe:
             len(unpacked.tensors),
             sum(int(tensor.size) for tensor in unpacked.tensors.values()),
             unpacked.network is not None,
+            self._card(nnpfc, unpacked),
         )
+
+    def _card(self, nnpfc: Nnpfc, unpacked: Unpacked) -> ModelCard | None:
+        for name in NETWORK_NAMES:
+            shipped = ModelCard.from_text(model_card_json(name))
+            if shipped.sha256 == network_hash(nnpfc):
+                return shipped
+        try:
+            return None if unpacked.network is None else embedded_card(unpacked.network)
+        except NnrVideoError as error:
+            self._complain(f"card in the network of filter {nnpfc.nnpfc_id}: {error}")
+            return None
 
     def _complain(self, problem: str) -> None:
         if len(self._problems) < _MAX_PROBLEMS:

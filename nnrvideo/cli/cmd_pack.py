@@ -16,7 +16,7 @@ from nnrvideo.files import write_bytes
 from nnrvideo.limits import Limits
 
 if TYPE_CHECKING:
-    from nnrvideo.model import Network, Scaled, TopologyForm
+    from nnrvideo.model import ModelCard, Network, Scaled, TopologyForm
     from nnrvideo.nnc import EncodeSettings, ModelParameterSet
 
 
@@ -81,6 +81,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the network performs, and how sparser, pruned or otherwise smaller forms would, "
         "for receivers to choose by; the form is that of `probe --json`, under performance",
     )
+    parser.add_argument(
+        "--card",
+        metavar="CARD.json",
+        type=Path,
+        help="model card: completed with hashes and sizes it goes to OUT.nnc.card.json",
+    )
+    parser.add_argument(
+        "--embed-card",
+        action="store_true",
+        help="send the card in the graph, too, with every copy of the network (about 2 kB)",
+    )
     add_overwrite(parser)
     add_json(parser)
     add_common(parser)
@@ -107,8 +118,11 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError("--ids short needs a graph in the stream: --topology onnx or text")
     if options.layers and options.lossless:
         raise UsageError("--layers and --lossless exclude each other")
+    card = _card(options, topology)
     parameters = _performance(options.performance_map)
     if network is not None:
+        if card is not None and options.embed_card:
+            network = model.with_card(network, card)
         network, sent, settings = _prepared(options, network, settings)
         tensors = network.tensors
         packed = model.pack(
@@ -126,6 +140,9 @@ def execute(options: argparse.Namespace) -> int:
     else:
         packed = nnc.encode(tensors, settings, parameters=parameters)
     write_bytes(output, packed, overwrite=options.overwrite)
+    if card is not None:
+        bound = model.bind_card(card, packed)
+        model.save_card(bound, output, overwrite=options.overwrite)
 
     # What a receiver will see, from the bytes that were written.
     received = model.unpack(packed, limits=Limits.offline())
@@ -177,6 +194,20 @@ def _prepared(
     inputs = calibration_inputs(network, options.correct, limits=Limits.offline())
     scaled, settings = model.correct(network, settings, inputs, OnnxRuntimeBackend())
     return scaled.network, scaled, settings
+
+
+def _card(options: argparse.Namespace, topology: str) -> ModelCard | None:
+    """The card that was given; checked before any work is done."""
+    from nnrvideo import model
+
+    if options.card is None:
+        if options.embed_card:
+            raise UsageError("--embed-card needs --card")
+        return None
+    if options.embed_card and topology == "none":
+        raise UsageError("--embed-card needs a graph in the stream: --topology onnx or text")
+    check_output(model.card_path(options.output), overwrite=options.overwrite)
+    return model.ModelCard.from_text(options.card.read_bytes())
 
 
 def _performance(path: Path | None) -> ModelParameterSet | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nnrvideo.cli.args import add_common, add_json
 from nnrvideo.cli.exits import Exit, UsageError
-from nnrvideo.cli.report import human_bytes, print_json, print_pairs, print_table
+from nnrvideo.cli.report import human_bytes, print_card, print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
     from nnrvideo.authoring import ProbedNetwork, ProbeReport
@@ -81,6 +81,9 @@ def _print(report: ProbeReport) -> None:
             [_row(network) for network in report.networks],
         )
         _print_activations(report)
+        for network in report.networks:
+            if network.content is not None and network.content.card is not None:
+                print_card(f"filter {network.nnpfc_id}", network.content.card)
     for problem in report.problems:
         print(f"problem: {problem}")
 

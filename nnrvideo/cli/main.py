@@ -28,6 +28,7 @@ VERBS = {
     "enhance": "decode a video, run its network on the pictures, write the result",
     "play": "show a video in a window, enhanced as it plays",
     "encode": "downscale, encode and embed in one go",
+    "jobs": "encode many titles: a list of jobs, resumable, on processes or a cluster",
     "compare": "measure plain upscale against the network (PSNR, SSIM, side-by-side picture)",
     "report": "measure files with networks and write a page: curves, BD-rates, before and after",
     "bdrate": "Bjøntegaard delta (BD-rate, BD-metric) of the curves in two CSV files",
@@ -44,6 +45,7 @@ examples:
   nnrvideo pack net.onnx -o net.nnc --qp -32                  your own network
   nnrvideo diff net.nnc tuned.onnx -o update.nnc --qp -28     what fine-tuning changed
   nnrvideo embed -i in.mp4 -n net.nnc out.mp4                 into an existing file
+  nnrvideo jobs plan -i 'films/*.mp4' list.json               many titles, then: jobs run
   nnrvideo gst install --user                                 elements for gst-launch-1.0
 
 "nnrvideo VERB --help" explains the options of a verb.

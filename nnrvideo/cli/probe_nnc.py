@@ -11,13 +11,13 @@ import numpy as np
 
 from nnrvideo.cli.cmd_diff import load_received
 from nnrvideo.cli.exits import Exit
-from nnrvideo.cli.report import human_bytes, print_json, print_pairs, print_table
+from nnrvideo.cli.report import human_bytes, print_card, print_json, print_pairs, print_table
 from nnrvideo.errors import BitstreamError, NnrVideoError
 from nnrvideo.limits import Limits
 from nnrvideo.tensors import TensorSet
 
 if TYPE_CHECKING:
-    from nnrvideo.model import Received, Unpacked
+    from nnrvideo.model import ModelCard, Network, Received, Unpacked
 
 
 def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
@@ -39,6 +39,7 @@ def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
     units = [unit for layer in unpacked.layers for unit in layer.units]
     layers = _layers(data, unpacked)
     network = unpacked.network
+    card, problem = _card(path, data, network)
     # As the graph declares them where there is one, else as they were transmitted.
     tensors = unpacked.decoded.tensors if network is None else network.tensors
     if base is not None:
@@ -69,6 +70,8 @@ def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
         "fingerprint": tensors.fingerprint(),
         "layers": layers,
         "performance": nnc.performance_to_json(unpacked.decoded.parameter_set),
+        "card": None if card is None else card.to_json(),
+        "problems": [problem] if problem else [],
     }
     if as_json:
         print_json(facts)
@@ -87,6 +90,12 @@ def probe_nnc(path: Path, bases: list[Path], *, as_json: bool) -> int:
         },
     )
     _print_performance(facts["performance"])
+    if card is not None:
+        print_card("model card", card)
+        if card.metrics:
+            _print_metrics(card)
+    if problem:
+        print(f"problem: {problem}")
     if len(layers) > 1:
         print_table(
             ("layer", "bytes", "bytes so far", "rms difference to all"),
@@ -115,6 +124,28 @@ def _unpacked(data: bytes, base: Received | None) -> Unpacked:
         if base is None and _is_update(data):
             error.message += "; an update may need what it builds on: --base"
         raise
+
+
+def _card(path: Path, data: bytes, network: Network | None) -> tuple[ModelCard | None, str]:
+    """The card beside the network, or in it, and what is wrong with it."""
+    from nnrvideo import model
+
+    try:
+        card = model.load_card(path, data)
+        if card is None and network is not None:
+            card = model.embedded_card(network)
+    except NnrVideoError as error:
+        return None, str(error)
+    return card, ""
+
+
+def _print_metrics(card: ModelCard) -> None:
+    """The table of figures of a card."""
+    from nnrvideo.model import plain_text
+
+    columns = tuple(dict.fromkeys(name for row in card.metrics for name in row))
+    rows = [[plain_text(row.get(name, "")) for name in columns] for row in card.metrics]
+    print_table(tuple(map(plain_text, columns)), rows)
 
 
 def _is_update(data: bytes) -> bool:

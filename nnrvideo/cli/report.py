@@ -6,7 +6,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnrvideo.model import ModelCard
 
 _UNITS = ("B", "kB", "MB", "GB")
 
@@ -34,6 +37,13 @@ def print_pairs(title: str, pairs: Mapping[str, str]) -> None:
         print(f"  {name:<{width}}  {value}")
 
 
+def print_card(title: str, card: ModelCard) -> None:
+    """A model card, without its table of metrics."""
+    from nnrvideo.model import card_rows
+
+    print_pairs(title, card_rows(card))
+
+
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
     """A table with aligned columns, plain enough for a log file.
 
@@ -42,11 +52,13 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for number, name in enumerate(header):
         table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*map(str, row))
+        # What a stranger's file is called is no markup.
+        table.add_row(*(Text(str(each)) for each in row))
     # A pipe has no width: do not let the table be folded to 80 columns there.
     Console(width=None if sys.stdout.isatty() else 160).print(table)

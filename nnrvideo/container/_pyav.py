@@ -35,6 +35,9 @@ RAW_SUFFIXES = {
     "hevc": frozenset({".h265", ".265", ".hevc"}),
     "vvc": frozenset({".h266", ".266", ".vvc"}),
 }
+# Muxers that give segments and tracks random ids; the same work shall give the same file.
+_RANDOM_IDS = frozenset({"matroska", "webm"})
+_RANDOM_SUFFIXES = frozenset({".mkv", ".webm"})
 _PLAYLISTS = frozenset({"hls", "dash", "concat", "imf", "webm_dash_manifest"})
 
 
@@ -106,13 +109,16 @@ def open_output(
     Raises:
         ContainerError: Unknown format or unwritable place.
     """
+    given = dict(options or {})
+    if format_name in _RANDOM_IDS or Path(path).suffix.lower() in _RANDOM_SUFFIXES:
+        given.setdefault("fflags", "+bitexact")
     with translate_errors(path, "write"):
         try:
             return av.open(
                 f"file:{os.fspath(path)}",
                 mode="w",
                 format=format_name,
-                container_options=dict(options or {}),
+                container_options=given,
                 metadata_errors="surrogateescape",
             )
         except ValueError as error:

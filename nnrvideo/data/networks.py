@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks that ship with the package, as NNC bitstreams; beside each lies its model card (.md)."""
+"""Networks that ship with the package, as NNC bitstreams; beside each lies its model card.
+
+The card is JSON (``.nnc.card.json``, read by :mod:`nnrvideo.model.card`) and, for people, the page
+of Markdown that ``nnrvideo.model.card_markdown`` makes of it.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +44,18 @@ def model_card(name: str = BASE_NETWORK) -> str:
         ValueError: No network of that name is shipped.
     """
     return (files(__package__) / f"{_known(name)}.md").read_text(encoding="utf-8")
+
+
+def model_card_json(name: str = BASE_NETWORK) -> str:
+    """The model card of a shipped network as ``nnrvideo.model.ModelCard`` reads it.
+
+    Args:
+        name: One of ``NETWORK_NAMES``.
+
+    Raises:
+        ValueError: No network of that name is shipped.
+    """
+    return (files(__package__) / f"{_known(name)}.nnc.card.json").read_text(encoding="utf-8")
 
 
 def _known(name: str) -> str:

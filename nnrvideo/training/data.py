@@ -198,7 +198,15 @@ def make_pairs(
     return pairs
 
 
-def sample_pairs(source: Path, coded: Path, scale: Fraction, count: int) -> PairSet:
+def sample_pairs(
+    source: Path,
+    coded: Path,
+    scale: Fraction,
+    count: int,
+    *,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+) -> PairSet:
     """Pairs of decoded and source pictures, spread evenly over a title of any length.
 
     Args:
@@ -206,6 +214,8 @@ def sample_pairs(source: Path, coded: Path, scale: Fraction, count: int) -> Pair
         coded: The same pictures, coded at reduced size.
         scale: Size of the source relative to the coded one.
         count: Pairs that are kept, about; memory holds at most twice as many.
+        start: First presentation time to take, in seconds of the coded one.
+        end: First presentation time not to take any more.
 
     Returns:
         Luma pairs of 8 bits.
@@ -216,9 +226,14 @@ def sample_pairs(source: Path, coded: Path, scale: Fraction, count: int) -> Pair
     kept: list[tuple[Plane, Plane]] = []
     stride = 1
     with open_media(source) as original, open_media(coded) as media:
-        for index, (wanted, got) in enumerate(
-            zip(original.pictures(), media.pictures(), strict=False)
-        ):
+        # Times are counted from each file's first picture.
+        lag = (original.video.start or Fraction(0)) - (media.video.start or Fraction(0))
+        half = 1 / (2 * (media.video.frame_rate or Fraction(25)))
+        earlier = None if start is None else start + lag - half
+        pictures = zip(original.pictures(start=earlier), media.pictures(start=start), strict=False)
+        for index, (wanted, got) in enumerate(pictures):
+            if end is not None and got.pts >= end:
+                break
             if index % stride:
                 continue
             small = got.picture

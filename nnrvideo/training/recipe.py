@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recipe: how long, how fast and on what a network of each kind and size is trained.
 
-Everything that was found by experiment is here and nowhere else: sizes of the tiers, learning
-rates, crops, quantisation steps, the share of the steps that runs on quantised weights.
+Everything that was found by experiment is here and nowhere else: learning rates, crops,
+quantisation steps, the share of the steps that runs on quantised weights; sizes of the tiers are in
+:mod:`nnrvideo.training.kinds`, which needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, Literal, final, get_args
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,22 +25,13 @@ from nnrvideo.picture import ChromaFormat, Picture
 from nnrvideo.player.calibration import calibrate
 from nnrvideo.training.data import PairSet
 from nnrvideo.training.export import to_nnc
+from nnrvideo.training.kinds import LEAST_STEPS, MODES, OUT_BLOCKS, TIER_SIZES, TIERS, Mode, Tier
 from nnrvideo.training.nets import NetShape
 from nnrvideo.training.steps import Progress
 from nnrvideo.training.train import TrainSettings, planned_steps, step_seconds, train
 
-Mode = Literal["enhance", "sr1.5x", "sr2x"]
-Tier = Literal["S", "M", "L"]
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
-MODES: Final[tuple[Mode, ...]] = get_args(Mode)
-TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
-
-LEAST_STEPS: Final = 10
-"""Steps of the shortest training that makes sense of its phases."""
-
-_OUT_BLOCKS: Final[Mapping[Mode, int]] = {"enhance": 2, "sr1.5x": 3, "sr2x": 4}
-_SIZES: Final[Mapping[Tier, tuple[int, int]]] = {"S": (16, 4), "M": (32, 4), "L": (64, 6)}
 _LEARNING_RATES: Final[Mapping[Tier, float]] = {"S": 3e-3, "M": 3e-3, "L": 1.5e-3}
 _ENHANCE_RATE: Final = 1e-3
 _RELATIVE_STEP: Final = 0.28
@@ -103,15 +95,10 @@ class TrainedFilter:
     integer_loss: float | None
 
 
-def mode_scale(mode: Mode) -> Fraction:
-    """Size of the shown picture relative to the coded one, in each direction."""
-    return NetShape(out_block=_OUT_BLOCKS[mode]).scale
-
-
 def filter_shape(mode: Mode, tier: Tier) -> NetShape:
     """The network of a mode and tier."""
-    channels, convolutions = _SIZES[tier]
-    return NetShape(channels, convolutions, _OUT_BLOCKS[mode])
+    channels, convolutions = TIER_SIZES[tier]
+    return NetShape(channels, convolutions, OUT_BLOCKS[mode])
 
 
 def train_filter(
@@ -132,7 +119,7 @@ def train_filter(
 
     Args:
         pairs: Decoded and source pictures, luma of 8 bits; the source's larger by
-            :func:`mode_scale`.
+            :func:`nnrvideo.training.kinds.mode_scale`.
         mode: What the network does.
         tier: Its size: S 16, M 32, L 64 channels.
         budget: How long to train.
@@ -163,7 +150,7 @@ def train_filter(
     rate = _ENHANCE_RATE if mode == "enhance" else _LEARNING_RATES[tier]
     settings = TrainSettings(
         shape=shape,
-        patch=_patch(pairs, shape),
+        patch=patch_for(pairs, shape),
         learning_rate=rate,
         warm_up=_WARM_UP,
         relative_step=_RELATIVE_STEP if relative_step is None else relative_step,
@@ -231,7 +218,7 @@ def _with_length(
     return replace(settings, float_steps=steps - quantised_steps, quantised_steps=quantised_steps)
 
 
-def _patch(pairs: PairSet, shape: NetShape) -> int:
+def patch_for(pairs: PairSet, shape: NetShape) -> int:
     """Side of a training crop: the usual one, or what small pictures allow."""
     room = min(size for plane in pairs.small for size in plane.shape) - 2 * shape.overlap
     return min(_PATCH, room // 2 * 2)

@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from nnrvideo.data import NETWORK_NAMES, base_network, model_card
-from nnrvideo.model import check, infer_contract, unpack
+from nnrvideo.data import NETWORK_NAMES, base_network, model_card, model_card_json
+from nnrvideo.model import ModelCard, bind_card, card_markdown, check, infer_contract, unpack
 from nnrvideo.runtime import OnnxRuntimeBackend
 
 
@@ -44,3 +44,12 @@ def test_base_network_doubles_a_picture() -> None:
     positions = (np.arange(96) + 0.5) / 2 - 0.5 + 8
     wanted = np.interp(positions, np.arange(ramp.size), ramp)
     np.testing.assert_allclose(enlarged[0, 0], np.broadcast_to(wanted, (72, 96)), atol=0.01)
+
+
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_card_is_that_of_the_network_and_its_page_is_up_to_date(name: str) -> None:
+    card = ModelCard.from_text(model_card_json(name))
+    assert bind_card(card, base_network(name)) == card
+    assert card.metrics
+    assert card.licence
+    assert card_markdown(card) == model_card(name)

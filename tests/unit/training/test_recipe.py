@@ -19,7 +19,8 @@ pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 from nnrvideo.model import RANGES_TENSOR, infer_contract, unpack
 from nnrvideo.training import PairSet, Progress
 from nnrvideo.training._torch import torch
-from nnrvideo.training.recipe import LEAST_STEPS, Budget, Mode, mode_scale, train_filter
+from nnrvideo.training.kinds import LEAST_STEPS, Mode, mode_scale
+from nnrvideo.training.recipe import Budget, train_filter
 
 SHORT = Budget(steps=LEAST_STEPS)
 
