@@ -49,8 +49,8 @@ def to_nnc(
     Raises:
         ModelError: The bitstream decodes to other values than the network was trained with.
     """
-    # The master weights go in: the encoder's quantiser then takes the decisions of the training.
-    network = load_onnx(to_onnx(trained.master, name=name))
+    # Values that are quantised already are levels times steps, which the encoder finds again.
+    network = load_onnx(to_onnx(trained.tensors, name=name))
     data = pack(network, encode_settings(trained.plan), ids=ids)
     _verify(unpack(data).require_network(), trained)
     return data

@@ -34,7 +34,7 @@ Tensors = Mapping[str, npt.NDArray[np.float32]]
 
 _LEARNING_RATES: Final[Mapping[Tier, float]] = {"S": 3e-3, "M": 3e-3, "L": 1.5e-3}
 _ENHANCE_RATE: Final = 1e-3
-_RELATIVE_STEP: Final = 0.28
+_RELATIVE_STEP: Final = 0.4
 _STEPS: Final = 1500
 _QUANTISED_SHARE: Final = Fraction(1, 3)  # of the steps
 _WARM_UP: Final = 0.06

@@ -12,6 +12,7 @@ import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,7 +76,7 @@ class TrainSettings:
     patch: int = 48
     learning_rate: float = 2.5e-3
     warm_up: float = 0.03
-    relative_step: float = 0.25
+    relative_step: float = 0.3
     dependent: bool = False
     error_exponent: float = 0.5
     plateau: bool = False
@@ -137,8 +138,8 @@ def train(
     run.in_float()
     plan = run.prepare_quantised()
     run.on_quantised()
+    tensors = to_arrays(run.net.weights(partial(quantise_tensor, plan)))
     master = to_arrays(run.net.weights())
-    tensors = {name: plan.quantise(name, values) for name, values in master.items()}
     return Trained(tensors, plan, master, settings, run.done, run.gain())
 
 
@@ -323,10 +324,7 @@ class _Run:
         if self._plan is None:
             output = self.net(batch.small)
         else:
-            exported = self.net.weights()
-            weights = {
-                name: quantise_tensor(self._plan, name, tensor) for name, tensor in exported.items()
-            }
+            weights = self.net.weights(partial(quantise_tensor, self._plan))
             output = run_convolutions(batch.small, batch.small, weights, weights["skip.weight"])
         return batch_error(
             output,
@@ -348,9 +346,9 @@ class _Run:
             "position": asdict(self._at),
             "qp": dict(self._plan.qp) if self._plan else None,
         }
-        partial = self._checkpoint.with_name(f"{self._checkpoint.name}.partial")
-        torch.save(state, partial)
-        partial.replace(self._checkpoint)  # a crash while writing leaves the older one
+        unfinished = self._checkpoint.with_name(f"{self._checkpoint.name}.partial")
+        torch.save(state, unfinished)
+        unfinished.replace(self._checkpoint)  # a crash while writing leaves the older one
 
     def keep_in(self, checkpoint: Path, identity: str) -> None:
         """Keeps the state in a file from now on; continues from there if it exists."""
