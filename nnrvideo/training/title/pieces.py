@@ -82,7 +82,7 @@ class Shown:
 
     scenes: tuple[Scene, ...]
     measure: Measure
-    file: str | None = None
+    file: str  # as a player would have it; the bare coded one if it was not kept
 
     def point(self, knob: Knob) -> Point:
         """Its figures over all scenes."""
@@ -204,6 +204,8 @@ class Pieces:
                 "keep": keep,
             },
         )
+        if result["unpaired"]:
+            self._say(f"{result['unpaired']} pictures have no partner in the source or in the file")
         return Shown(
             tuple(Scene.from_json(scene) for scene in result["scenes"]),
             Measure(settings.target, result["samples"], result["bit_depth"]),

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from nnrvideo.report.results import Bits
 from nnrvideo.training.kinds import Mode, Target, Tier
@@ -113,3 +114,17 @@ class TitleReport:
     notes: tuple[str, ...]
     training_seconds: float
     files: tuple[Path, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values, without files; an infinite PSNR is ``"inf"``."""
+        facts: dict[str, Any] = _finite(asdict(self))
+        del facts["files"]
+        return facts
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -206,7 +206,8 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
 
     Returns:
         ``scenes``; ``samples`` of a luma plane; ``bit_depth``; ``pictures``; ``enhanced`` of them;
-        ``file``, if there is a network and it is kept.
+        ``unpaired`` ones that have no partner in the other file; ``file``, if there is a network
+        and it is kept.
     """
     path = Path(arguments["coded"])
     network = arguments["network"]
@@ -249,6 +250,7 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         "bit_depth": measured.source.bit_depth,
         "pictures": len(measured.times),
         "enhanced": measured.enhanced,
+        "unpaired": measured.unpaired,
         **({"file": path.name} if kept else {}),
     }
 

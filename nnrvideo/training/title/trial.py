@@ -74,13 +74,11 @@ class Trial:
         plain_coded, plain = self._plain[self._curve.asked.knob]
         tried = [self._try(network) for network in self._networks(plain_coded, plain)]
         if tried:
-            best = max(tried, key=lambda each: each.expected)
-            by_scene = self._by_scene(best)
+            by_scene = self._by_scene(max(tried, key=lambda each: each.expected))
             if by_scene is not None:
                 tried.append(by_scene)
         chosen = self._proven(tried)
-        files = [plain_coded.file if chosen is None else chosen.shown.file]
-        shown_first = chosen or max(tried, key=lambda each: each.candidate.gain, default=None)
+        best = chosen or max(tried, key=lambda each: each.candidate.gain, default=None)
         report = TitleReport(
             target=self._settings.target,
             plain=plain.point(plain_coded.knob),
@@ -94,11 +92,11 @@ class Trial:
             notes=tuple(self._notes),
             training_seconds=self._pieces.training_seconds,
             files=(
-                *([Path(shown_first.shown.file or "")] if shown_first else []),
+                *([] if best is None else [Path(best.shown.file)]),
                 *(Path(self._plain[anchor.knob][0].file) for anchor in self._curve.points),
             ),
         )
-        return report, Path(files[0] or "")
+        return report, Path(plain_coded.file if chosen is None else chosen.shown.file)
 
     def _networks(self, plain_coded: Coded, plain: Shown) -> Iterator[Network]:
         """Trains what is to be tried."""
@@ -195,7 +193,8 @@ class Trial:
         if set(choice.options) in ({BASE}, {OFF}):
             return None
         updates = [
-            (start, None if option == BASE else files[option][at])
+            # A scene too short for an update of its own has the base in every version.
+            (start, files[option].get(at) if option in files else None)
             for start, option, at in updates_of(shown.scenes, choice.options)
         ]
         self._say(f"by scene: {' '.join(choice.options)}")
