@@ -18,8 +18,8 @@ import numpy.typing as npt
 from nnrvideo.entropy import quant
 from nnrvideo.training._torch import torch
 
-#: QP of biases: step 1.25 * 2^-19, as good as lossless.
-BIAS_QP = -75
+#: QP of biases: step 1.5 * 2^-13, errors far below one grey level.
+BIAS_QP = -50
 #: QP of the interpolation taps: step 2^-12, errors far below one grey level.
 SKIP_QP = -48
 
@@ -69,7 +69,7 @@ def plan_quantisation(
     Args:
         tensors: Trained tensors by name, as exported.
         relative_step: Step of a weight tensor divided by its standard deviation.  With dependent
-            quantisation 0.1 to 0.2 costs 4 to 5 bits a weight; without it, double the value.
+            quantisation 0.1 to 0.2 costs 4 to 5 bits a weight; without it, twice the value.
         qp_density: ``qp_density`` of the stream.
         dependent: Whether the stream will use dependent quantisation.
 

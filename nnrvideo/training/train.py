@@ -41,7 +41,6 @@ _TEST_BATCHES: Final = 2
 _PLATEAU_SHARE: Final = 0.25  # of the steps so far that must have gained something
 _PLATEAU_GAIN: Final = 0.01  # dB
 _PLATEAU_REPORTS: Final = 3  # that tell one, at least
-_LAST_SHARE: Final = 0.25  # of the steps so far that follow a plateau, with a falling rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +53,17 @@ class TrainSettings:
         quantised_steps: Steps on quantised weights, after the others.
         batch: Crops in each step.
         patch: Width and height of a crop without overlap, in samples of the small picture; even.
-        learning_rate: Peak of Adam's learning rate in float32.
-        quantised_learning_rate: Peak in the quantised phase.
-        warm_up: Share of a phase's steps in which the learning rate rises.
+        learning_rate: Peak of Adam's learning rate, which falls along one cosine through both
+            phases: what is not settled in float32 settles on quantised weights.
+        warm_up: Share of the steps in which the learning rate rises.
         relative_step: Quantisation step of weights relative to their standard deviation.
+        dependent: Dependent quantisation instead of uniform.  It is finer at the same bits, but
+            moving one weight moves the levels of those that follow, which training cannot settle
+            against: after some hundred steps uniform quantisation has lost less.
         error_exponent: Crops are weighted with (error of plain interpolation) ** -error_exponent;
             0 minimises the mean squared error, 1 gives each crop the same say in decibels.
-        plateau: End a phase early where a quarter of its steps gained less than 0.01 dB: the rate
-            then falls to its end within another quarter.
+        plateau: Go on to quantised weights as soon as a quarter of the steps so far gained less
+            than 0.01 dB, and stay there for as much less.
         seed: Seed of the initial weights and of the crops.
         threads: Threads that PyTorch may use.
     """
@@ -72,9 +74,9 @@ class TrainSettings:
     batch: int = 16
     patch: int = 48
     learning_rate: float = 2.5e-3
-    quantised_learning_rate: float = 4e-4
     warm_up: float = 0.03
-    relative_step: float = 0.12
+    relative_step: float = 0.25
+    dependent: bool = False
     error_exponent: float = 0.5
     plateau: bool = False
     seed: int = 1
@@ -132,9 +134,9 @@ def train(
     run = _begin(pairs, settings, base, checkpoint_every, progress)
     if checkpoint is not None:
         run.keep_in(checkpoint, _identity(pairs, settings, base))
-    run.phase("float", settings.float_steps, settings.learning_rate)
+    run.in_float()
     plan = run.prepare_quantised()
-    run.phase("quantised", settings.quantised_steps, settings.quantised_learning_rate)
+    run.on_quantised()
     master = to_arrays(run.net.weights())
     tensors = {name: plan.quantise(name, values) for name, values in master.items()}
     return Trained(tensors, plan, master, settings, run.done, run.gain())
@@ -187,37 +189,27 @@ class _Position:
     """How far a run has come; everything that a checkpoint keeps besides network and optimiser.
 
     Args:
-        phase: ``"float"`` or ``"quantised"``.
-        step: Steps done in the phase.
-        earlier: Steps done in the phase before.
-        gains: Decibels over interpolation at each report of the phase, with the step.
-        falling_from: Step at which a plateau was found.
+        in_float: Steps done in float32.
+        quantised: Steps done on quantised weights.
+        gains: Decibels over interpolation at each report in float32, with the step.
+        plateau: Whether they stopped to rise, which ends the phase.
     """
 
-    phase: str = "float"
-    step: int = 0
-    earlier: int = 0
+    in_float: int = 0
+    quantised: int = 0
     gains: list[tuple[int, float]] = field(default_factory=list)
-    falling_from: int | None = None
+    plateau: bool = False
 
-    def end(self, steps: int) -> int:
-        """Step at which the phase ends."""
-        if self.falling_from is None:
-            return steps
-        return min(steps, math.ceil(self.falling_from * (1 + _LAST_SHARE)))
-
-    def rate(self, steps: int, peak: float, warm_up: float) -> float:
-        """Learning rate of the next step."""
-        if self.falling_from is None:
-            return scheduled_rate(self.step, steps, peak, warm_up)
-        start = scheduled_rate(self.falling_from, steps, peak, warm_up)
-        length = self.end(steps) - self.falling_from
-        return scheduled_rate(self.step - self.falling_from, length, start, 0.0)
+    @property
+    def done(self) -> int:
+        """Steps done in both phases."""
+        return self.in_float + self.quantised
 
     def on_plateau(self) -> bool:
         """Whether the last steps gained next to nothing."""
-        before = [gain for step, gain in self.gains if step <= self.step * (1 - _PLATEAU_SHARE)]
-        after = [gain for step, gain in self.gains if step > self.step * (1 - _PLATEAU_SHARE)]
+        start = self.in_float * (1 - _PLATEAU_SHARE)
+        before = [gain for step, gain in self.gains if step <= start]
+        after = [gain for step, gain in self.gains if step > start]
         return len(after) >= _PLATEAU_REPORTS and max(after) <= max(before) + _PLATEAU_GAIN
 
 
@@ -245,46 +237,49 @@ class _Run:
         self._at = _Position()
         self._tests = [sampler.batch(_TEST_STREAM, number) for number in range(_TEST_BATCHES)]
 
-    def phase(self, name: str, steps: int, peak: float) -> None:
-        """Runs the rest of a phase; a phase that the checkpoint has behind it is skipped."""
-        at = self._at
-        if name == "float" and at.phase == "quantised":
-            return
-        if name != at.phase:
-            at = self._at = _Position(phase=name, earlier=at.step)
-            self._optimiser = torch.optim.Adam(self.net.parameters(), lr=peak)
-        while at.step < at.end(steps):
-            for group in self._optimiser.param_groups:
-                group["lr"] = at.rate(steps, peak, self._settings.warm_up)
-            self._one_step()
-            at.step += 1
-            if at.step % self._every == 0 or at.step == at.end(steps):
-                self._report(steps)
+    def in_float(self) -> None:
+        """Runs the rest of the steps in float32."""
+        at, settings = self._at, self._settings
+        while at.in_float < settings.float_steps and not at.plateau:
+            self._one_step(0, at.in_float, self._float_rate())
+            at.in_float += 1
+            if at.in_float % self._every == 0 or at.in_float == settings.float_steps:
+                report = self._report("float", at.in_float, settings.float_steps)
+                at.gains.append((at.in_float, report.gain))
+                at.plateau = settings.plateau and at.on_plateau()
+                self._keep(report)
 
-    def _report(self, steps: int) -> None:
-        """Tests, decides whether to end the phase early, keeps the state."""
-        at = self._at
-        loss, interpolation = self._tested()
-        later = self._settings.quantised_steps if at.phase == "float" else 0
-        report = Progress(
-            at.phase,
-            at.step,
-            at.end(steps),
-            loss,
-            interpolation,
-            at.earlier + at.step,
-            at.earlier + at.end(steps) + later,
-        )
-        at.gains.append((at.step, report.gain))
-        if self._settings.plateau and at.falling_from is None and at.on_plateau():
-            at.falling_from = at.step
+    def _float_rate(self) -> float:
+        settings = self._settings
+        steps = settings.float_steps + settings.quantised_steps
+        return scheduled_rate(self._at.in_float, steps, settings.learning_rate, settings.warm_up)
+
+    def on_quantised(self) -> None:
+        """Runs the rest of the steps on quantised weights: as many fewer as there were before."""
+        at, settings = self._at, self._settings
+        steps = settings.quantised_steps
+        if at.plateau:
+            steps = min(steps, math.ceil(steps * at.in_float / settings.float_steps))
+        start = self._float_rate()
+        while at.quantised < steps:
+            self._one_step(1, at.quantised, scheduled_rate(at.quantised, steps, start, 0.0))
+            at.quantised += 1
+            if at.quantised % self._every == 0 or at.quantised == steps:
+                self._keep(self._report("quantised", at.quantised, steps))
+
+    def _report(self, phase: str, step: int, steps: int) -> Progress:
+        later = self._settings.quantised_steps if phase == "float" else 0
+        done = self._at.done
+        return Progress(phase, step, steps, *self._tested(), done, done + steps - step + later)
+
+    def _keep(self, report: Progress) -> None:
         self._save()
         self._progress(report)
 
     @property
     def done(self) -> int:
         """Steps done in both phases."""
-        return self._at.earlier + self._at.step
+        return self._at.done
 
     def gain(self) -> float:
         """Decibels over plain interpolation."""
@@ -294,21 +289,25 @@ class _Run:
         """From now on steps run on quantised weights."""
         if self._plan is None:
             self._plan = plan_quantisation(
-                to_arrays(self.net.weights()), relative_step=self._settings.relative_step
+                to_arrays(self.net.weights()),
+                relative_step=self._settings.relative_step,
+                dependent=self._settings.dependent,
             )
         return self._plan
 
     def seconds_of_a_step(self) -> float:
         """CPU seconds of this process, after a step that is not counted."""
-        self._one_step()
+        rate = self._settings.learning_rate
+        self._one_step(0, 0, rate)
         begin = time.process_time()
-        for _ in range(_TIMED_STEPS):
-            self._one_step()
+        for step in range(_TIMED_STEPS):
+            self._one_step(0, step, rate)
         return (time.process_time() - begin) / _TIMED_STEPS
 
-    def _one_step(self) -> None:
-        batch = self._sampler.batch(int(self._at.phase == "quantised"), self._at.step)
-        error = self._error(batch)
+    def _one_step(self, stream: int, step: int, rate: float) -> None:
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        error = self._error(self._sampler.batch(stream, step))
         self._optimiser.zero_grad(set_to_none=True)
         error.weighted.backward()  # type: ignore[no-untyped-call]
         self._limit.apply(self.net.parameters())
@@ -368,7 +367,8 @@ class _Run:
         self._optimiser.load_state_dict(state["optimiser"])
         self._limit = GradientLimit(state["norms"])
         self._at = _Position(**state["position"])
-        self._plan = QuantPlan(state["qp"]) if state["qp"] is not None else None
+        if state["qp"] is not None:
+            self._plan = QuantPlan(state["qp"], dependent=self._settings.dependent)
 
 
 def _identity(

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 
-from nnrvideo.model import infer_contract, unpack
+from nnrvideo.model import RANGES_TENSOR, infer_contract, unpack
 from nnrvideo.training import PairSet, Progress
 from nnrvideo.training._torch import torch
 from nnrvideo.training.kinds import LEAST_STEPS, Mode, mode_scale
@@ -46,6 +46,16 @@ def test_what_is_trained_does_what_the_mode_says(mode: Mode) -> None:
         np.testing.assert_array_equal(network.tensors[name], wanted)
     assert trained.steps == LEAST_STEPS
     assert trained.cpu_seconds > 0
+
+
+def test_ranges_for_integers_are_sent_where_they_cost_little() -> None:
+    pairs = set_of("sr2x")
+    plain = train_filter(pairs, "sr2x", "S", budget=SHORT)
+    ranged = train_filter(pairs, "sr2x", "S", budget=SHORT, integers=True)
+    assert plain.integer_loss is None
+    assert RANGES_TENSOR not in unpack(plain.nnc).tensors
+    assert ranged.integer_loss is not None
+    assert (RANGES_TENSOR in unpack(ranged.nnc).tensors) == (ranged.integer_loss <= 0.02)
 
 
 def test_a_base_is_what_training_starts_from() -> None:
