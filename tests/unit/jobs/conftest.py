@@ -46,7 +46,7 @@ def wait(arguments, folder):
     """Leaves traces of its start, waits for a file, then finishes."""
     note(arguments, "wait")
     (folder / "progress").write_text(str(os.getpid()))
-    (folder / ".part").write_text("half")
+    (folder / ".x.part.mp4").write_text("half")
     print("noise on standard output")
     while not Path(arguments["until"]).exists():
         time.sleep(0.01)

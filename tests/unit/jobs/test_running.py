@@ -217,7 +217,7 @@ def test_an_interrupted_job_continues_with_its_files(make_list, calls, tmp_path)
     parent = subprocess.Popen([sys.executable, "-P", "-c", program])
     progress = tmp_path / "run" / "a" / "files" / "progress"
     until(lambda: progress.exists() and progress.read_text())
-    until(lambda: (progress.parent / ".part").exists())
+    until(lambda: (progress.parent / ".x.part.mp4").exists())
     worker = int(progress.read_text())
     assert states(jobs, tmp_path / "run") == {"a": "running"}
     assert f"process {worker} on" in job_status(jobs, tmp_path / "run")[0].detail
@@ -227,7 +227,7 @@ def test_an_interrupted_job_continues_with_its_files(make_list, calls, tmp_path)
     (tmp_path / "go").touch()
     report = run_jobs(jobs, tmp_path / "run")
     # What was temporary is gone when the second attempt begins; what was not is still there.
-    assert report.require()["a"].result == {"kept": [".part", "progress"]}
+    assert report.require()["a"].result == {"kept": [".x.part.mp4", "progress"]}
     assert sorted(each.name for each in progress.parent.iterdir()) == ["progress"]
     assert calls() == ["wait", "wait"]
     assert "noise" in (tmp_path / "run" / "a" / "log.txt").read_text()
