@@ -225,7 +225,7 @@ def _print(options: argparse.Namespace, report: TitleReport) -> None:
         pairs["network"] = (
             f"{human_bytes(chosen.network_bytes)}, {chosen.kmac_per_sample:.2f} kMAC a sample"
         )
-        if chosen.by_scene:
+        if chosen.variant != "whole":
             pairs["scenes"] = _scenes(chosen)
     print_pairs(f"{options.input} -> {options.output}", pairs)
     if any(report.cropped):

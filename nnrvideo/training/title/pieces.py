@@ -82,7 +82,7 @@ class Shown:
 
     scenes: tuple[Scene, ...]
     measure: Measure
-    file: str  # as a player would have it; the bare coded one if it was not kept
+    file: str  # as a player would have it
 
     def point(self, knob: Knob) -> Point:
         """Its figures over all scenes."""
@@ -184,9 +184,8 @@ class Pieces:
         updates: Sequence[tuple[Fraction, str | None]] = (),
         spans: Sequence[Span] = ALWAYS,
         name: str = "",
-        keep: bool = True,
     ) -> Shown:
-        """A coded version with a network in it, or as it is; its file may be wanted or not."""
+        """A coded version with a network in it, or as it is."""
         settings = self._request.settings
         result = self._workshop.do(
             tasks.measure,
@@ -201,7 +200,6 @@ class Pieces:
                 "pictures": coded.pictures,
                 "target": settings.target,
                 "threads": settings.threads,
-                "keep": keep,
             },
         )
         if result["unpaired"]:

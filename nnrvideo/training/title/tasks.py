@@ -201,13 +201,12 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         arguments: ``source``; ``coded``; ``name`` of the file; ``network`` or null; ``updates``,
             pairs of seconds and file, null for the base; ``spans`` in which pictures are filtered;
             ``repeat`` in seconds; ``pictures`` of the coded version; ``target`` metric;
-            ``threads``; whether to ``keep`` the file.
+            ``threads``.
         folder: Where the file goes.
 
     Returns:
         ``scenes``; ``samples`` of a luma plane; ``bit_depth``; ``pictures``; ``enhanced`` of them;
-        ``unpaired`` ones that have no partner in the other file; ``file``, if there is a network
-        and it is kept.
+        ``unpaired`` ones that have no partner in the other file; ``file``, if there is a network.
     """
     path = Path(arguments["coded"])
     network = arguments["network"]
@@ -241,9 +240,6 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         progress=_progress.get(),
     )
     scenes = _scenes(measured, path, target)
-    kept = network is not None and arguments["keep"]
-    if network is not None and not kept:
-        path.unlink()
     return {
         "scenes": [scene.to_json() for scene in scenes],
         "samples": measured.plain.pictures[0].samples,
@@ -251,7 +247,7 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         "pictures": len(measured.times),
         "enhanced": measured.enhanced,
         "unpaired": measured.unpaired,
-        **({"file": path.name} if kept else {}),
+        **({} if network is None else {"file": path.name}),
     }
 
 

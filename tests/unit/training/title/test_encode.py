@@ -79,7 +79,9 @@ def test_scenes_take_what_they_need_and_the_file_is_what_was_reported(
     monkeypatch.setattr(Trial, "_proven", lambda _self, tried: tried[-1])
     report = encode_title(scenes, target, settings, codec="libx264", options=FAST)
     chosen = report.chosen
-    assert chosen is not None and chosen.by_scene
+    assert chosen is not None and chosen.variant == "by scene"
+    assert [each.variant for each in report.candidates] == ["whole", "bias", "by scene"]
+    assert report.candidates[1].point.bits.updates > chosen.point.bits.updates
     assert [scene.option for scene in chosen.scenes] == ["base", "bias", "off"]
     measured = measure_file(scenes, target)
     assert measured.network is not None
