@@ -216,8 +216,8 @@ class Pieces:
         level: Level,
         span: Span,
         steps: int,
-    ) -> str:
-        """File with the update of a network for a scene."""
+    ) -> str | None:
+        """File with the update of a network for a scene; None where there is nothing to gain."""
         settings = self._request.settings
         result = self._workshop.do(
             tasks.adapt,
@@ -235,7 +235,8 @@ class Pieces:
             },
         )
         self.training_seconds += result["cpu_seconds"]
-        return str(result["update_file"])
+        update: str | None = result.get("update_file")
+        return update
 
 
 def plain_name(knob: Knob) -> str:

@@ -213,7 +213,9 @@ class Trial:
                 continue
             self._say(f"{network.mode} {network.tier}: update {level} of scene {at + 1}")
             span = (starts[at] if at else None, starts[at + 1])
-            files[at] = self._pieces.adapt(network, level, span, steps)
+            file = self._pieces.adapt(network, level, span, steps)
+            if file is not None:
+                files[at] = file
         options = [level if at in files else BASE for at in range(len(shown.scenes))]
         updates = [(start, files.get(at)) for start, _, at in updates_of(shown.scenes, options)]
         measured = self._pieces.measure(
