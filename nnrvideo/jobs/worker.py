@@ -37,6 +37,15 @@ def attempt_in_process(
     Returns:
         An :class:`Outcome` as JSON; ``"lost"`` if the process died.
     """
+    try:
+        return _attempt_in_process(task, started)
+    except OSError as error:
+        return Outcome("failed", error=f"no worker can be started: {error}").to_json()
+
+
+def _attempt_in_process(
+    task: dict[str, Any], started: Callable[[subprocess.Popen[bytes]], None]
+) -> dict[str, Any]:
     folder = Path(task["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG).open("ab") as log:
