@@ -9,13 +9,7 @@ from fractions import Fraction
 from os import PathLike
 from typing import final
 
-from nnrvideo.authoring.schedule import (
-    FilterPlan,
-    Positions,
-    Span,
-    UnitTiming,
-    schedule,
-)
+from nnrvideo.authoring.schedule import FilterPlan, Positions, Span, UnitTiming, schedule
 from nnrvideo.authoring.streaming import update_message
 from nnrvideo.carriage import CodecCarriage
 from nnrvideo.container import (
