@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON from strangers: strict, and of bounded depth, so that whoever walks it may recurse."""
+"""JSON from strangers: strict, and of bounded depth, so that whoever walks it may recurse.
+
+Text in it is text: escapes of half a character, which no file name and no terminal takes, are
+refused.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ _MAX_DIGITS = 300  # of a number; every one of them fits a float
 
 
 def parse_json(text: str | bytes) -> JSON:
-    """Parses JSON: no name twice in an object, no infinities, no depth without end.
+    """Parses JSON: no name twice in an object, no infinities, no half characters, bounded depth.
 
     Args:
         text: UTF-8; its size is for the caller to bound.
@@ -30,7 +34,7 @@ def parse_json(text: str | bytes) -> JSON:
         raise ValueError("it is nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"it is no proper JSON: {error}") from error
-    _require_depth(value)
+    _require_proper(value)
     return value
 
 
@@ -51,15 +55,25 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _require_depth(value: JSON) -> None:
+def _require_proper(value: JSON) -> None:
     level: list[JSON] = [value]
     for _ in range(_MAX_DEPTH):
-        level = [
-            inner
-            for each in level
-            if isinstance(each, list | dict)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
-        if not level:
+        following: list[JSON] = []
+        for each in level:
+            if isinstance(each, dict):
+                following += [*each.keys(), *each.values()]
+            elif isinstance(each, list):
+                following += each
+            elif isinstance(each, str) and not each.isascii():
+                _require_text(each)
+        if not following:
             return
+        level = following
     raise ValueError(f"it is nested deeper than {_MAX_DEPTH} levels")
+
+
+def _require_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{text[:40]!r} is no text: half a character is missing") from None

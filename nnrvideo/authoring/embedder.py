@@ -9,13 +9,7 @@ from fractions import Fraction
 from os import PathLike
 from typing import final
 
-from nnrvideo.authoring.schedule import (
-    FilterPlan,
-    Positions,
-    Span,
-    UnitTiming,
-    schedule,
-)
+from nnrvideo.authoring.schedule import FilterPlan, Positions, Span, UnitTiming, schedule
 from nnrvideo.authoring.streaming import update_message
 from nnrvideo.carriage import CodecCarriage
 from nnrvideo.container import (
@@ -239,11 +233,10 @@ def _updates(
     known: dict[bytes, Nnpfc] = {}  # one message for what is in force several times
     result: list[tuple[Fraction, Nnpfc | None]] = []
     for time, item in sorted((updates or {}).items(), key=lambda pair: pair[0]):
-        message = item if item is None or isinstance(item, Nnpfc) else None
-        if item is not None and message is None:
-            assert not isinstance(item, Nnpfc)
-            message = known.setdefault(bytes(item), update_message(base, bytes(item)))
-        result.append((Fraction(time), message))
+        if item is not None and not isinstance(item, Nnpfc):
+            data = bytes(item)
+            item = known.setdefault(data, update_message(base, data))
+        result.append((Fraction(time), item))
     return tuple(result)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nnrvideo.cli.args import check_output, encoder_options
 from nnrvideo.cli.exits import Exit, UsageError
@@ -86,6 +85,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, metavar="N", help="of the training (default: 1)")
     add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads of training and measuring; the same file each time only with 1 (default: 1)",
+    )
+    add(
         "--work",
         type=Path,
         metavar="DIR",
@@ -123,29 +128,23 @@ def encode_with_own_network(options: argparse.Namespace) -> int:
         if options.report.suffix.lower() not in (".html", ".json"):
             raise UsageError(f"--report takes a file .html or .json, not {options.report}")
         check_output(options.report, overwrite=options.overwrite)
-    try:
-        settings = settings_of(options.mode, vars(options))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    settings = settings_of(options.mode, vars(options))
     with progress("working", quiet=options.quiet, lines_to=options.progress) as show:
-        try:
-            report = encode_title(
-                options.input,
-                options.output,
-                settings,
-                codec=options.codec,
-                options=encoder_options(options),
-                overwrite=options.overwrite,
-                duration=options.duration,
-                work=options.work,
-                say=_say if options.verbose else lambda _line: None,
-                progress=show,
-                before_cleaning=lambda found: _write_report(options, settings, found),
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        report = encode_title(
+            options.input,
+            options.output,
+            settings,
+            codec=options.codec,
+            options=encoder_options(options),
+            overwrite=options.overwrite,
+            duration=options.duration,
+            work=options.work,
+            say=_say if options.verbose else lambda _line: None,
+            progress=show,
+            before_cleaning=lambda found: _write_report(options, settings, found),
+        )
     if options.json:
-        print_json({"output": str(options.output), **_facts(report)})
+        print_json({"output": str(options.output), **report.to_json()})
     elif not options.quiet:
         _print(options, report)
     return Exit.OK
@@ -195,12 +194,6 @@ def _write_report(options: argparse.Namespace, settings: TitleSettings, found: T
     write_bytes(options.report, text.encode(), overwrite=options.overwrite)
 
 
-def _facts(report: TitleReport) -> dict[str, Any]:
-    facts = asdict(report)
-    del facts["files"]
-    return facts
-
-
 def _print(options: argparse.Namespace, report: TitleReport) -> None:
     unit = {"psnr": "dB", "ms-ssim": "MS-SSIM", "vmaf": "VMAF"}[report.target]
     digits = 4 if report.target == "ms-ssim" else 2
@@ -232,7 +225,7 @@ def _print(options: argparse.Namespace, report: TitleReport) -> None:
         pairs["network"] = (
             f"{human_bytes(chosen.network_bytes)}, {chosen.kmac_per_sample:.2f} kMAC a sample"
         )
-        if chosen.by_scene:
+        if chosen.variant != "whole":
             pairs["scenes"] = _scenes(chosen)
     print_pairs(f"{options.input} -> {options.output}", pairs)
     if any(report.cropped):

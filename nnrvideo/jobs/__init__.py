@@ -8,8 +8,8 @@
 - ``arguments`` are plain JSON values, checked against the fields that the kind declares, with
   references to earlier jobs replaced by what they stand for.
 - ``folder`` exists and belongs to this job alone.  It may hold what an earlier attempt with the
-  same arguments left: continue from it or write over it.  Names that begin with a dot are
-  temporary; they are removed before each attempt and after success.
+  same arguments left: continue from it or write over it.  Unfinished files of
+  :class:`nnrvideo.files.OutputFile` and folders ``.nnrvideo-*`` are removed before each attempt.
 - The result is a JSON object.  Its key ``"files"``, where there is one, lists the names of the
   files in ``folder`` that belong to the result.
 - A job writes into its folder only, and its result depends on nothing but its arguments and the

@@ -38,6 +38,8 @@ _JOB: Final = "job.json"
 _RESULT: Final = "result.json"
 _FAILURE: Final = "failure.json"
 _LOCK: Final = "lock"
+# What is left where a process dies: of nnrvideo.files.OutputFile, and of temporary folders.
+_TEMPORARY: Final = (".*.part*", ".nnrvideo-*")
 
 
 @final
@@ -285,11 +287,12 @@ def _identify_files(names: JSON, folder: Path) -> dict[str, FileIdentity]:
 
 
 def _remove_temporary(folder: Path) -> None:
-    for path in folder.glob(".*"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    for pattern in _TEMPORARY:
+        for path in folder.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

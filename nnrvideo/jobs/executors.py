@@ -23,6 +23,7 @@ Submit = Callable[[Task], "Future[Outcome]"]
 Executor = AbstractContextManager[Submit]
 
 _CONNECT_SECONDS = 30
+_MAX_REASON = 200  # characters of what Dask has to say
 
 
 @contextmanager
@@ -116,11 +117,19 @@ def dask_cluster(address: str) -> Iterator[Submit]:
                 try:
                     answer.set_result(Outcome.from_json(theirs.result()))
                 except (Exception, CancelledError) as error:
-                    # KilledWorker and its like: the cluster gave the job up.
-                    name = type(error).__name__
-                    answer.set_result(Outcome("lost", error=f"the cluster gave up: {name}"))
+                    answer.set_result(_given_up(error))  # KilledWorker and its like
 
-            executor.submit(attempt_in_process, task.to_json()).add_done_callback(arrived)
+            try:
+                future = executor.submit(attempt_in_process, task.to_json())
+            except Exception as error:
+                answer.set_result(_given_up(error))  # the scheduler is gone
+            else:
+                future.add_done_callback(arrived)
             return answer
 
         yield submit
+
+
+def _given_up(error: BaseException) -> Outcome:
+    words = " ".join(str(error).split())[:_MAX_REASON]
+    return Outcome("lost", error=f"the cluster gave up: {type(error).__name__}: {words}")

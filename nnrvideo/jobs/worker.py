@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that does one job and ends: ``python -m nnrvideo.jobs.worker``.
+"""A process that does one job and ends.
 
 It reads a task as one line of JSON from its standard input and writes the outcome to its standard
 output; what the job prints goes to the job's log.  When its parent dies, however that happens,
@@ -20,6 +20,7 @@ from typing import Any
 
 from nnrvideo.jobs.attempt import LOG, Outcome, Task, attempt
 
+_PROGRAM = f"from {__name__} import main; main()"
 _ORPHANED = 70  # EX_SOFTWARE; nobody is left to read it
 
 
@@ -36,11 +37,20 @@ def attempt_in_process(
     Returns:
         An :class:`Outcome` as JSON; ``"lost"`` if the process died.
     """
+    try:
+        return _attempt_in_process(task, started)
+    except OSError as error:
+        return Outcome("failed", error=f"no worker can be started: {error}").to_json()
+
+
+def _attempt_in_process(
+    task: dict[str, Any], started: Callable[[subprocess.Popen[bytes]], None]
+) -> dict[str, Any]:
     folder = Path(task["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG).open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "nnrvideo.jobs.worker"],
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, with a program of ours
+            [sys.executable, "-P", "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -93,7 +103,3 @@ def _end_with_parent() -> None:
     while os.read(0, 1):
         pass
     os._exit(_ORPHANED)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,9 +7,7 @@ that the verb has, and no parameter that makes an encoder read or write files of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -145,18 +143,9 @@ def _with_own_network(
     from nnrvideo.training.title import encode_title, settings_of
 
     settings = settings_of(given["mode"], given)
-    facts: dict[str, JSON] = _finite(asdict(encode_title(source, target, settings, **common)))
-    del facts["training_seconds"], facts["files"]  # not the same each time; not here any more
+    facts: dict[str, JSON] = encode_title(source, target, settings, **common).to_json()
+    del facts["training_seconds"]  # not the same each time
     return facts
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinity, which is the PSNR of pictures without error: null."""
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 #: What a job list calls ``encode``.
@@ -177,6 +166,7 @@ ENCODE: Final = Kind(
         "tiers": Field("texts", choices=TIERS),
         "steps": Field("integer"),
         "seed": Field("integer"),
+        "threads": Field("integer"),
         "duration": Field("text"),
         "codec": Field("text"),
         "options": Field("map"),

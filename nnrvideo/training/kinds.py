@@ -32,7 +32,7 @@ LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 
 TRAINING_OPTIONS: Final = (
     *("metric", "speed", "tiers", "steps", "budget", "complexity_limit", "updates"),
-    *("repeat", "passes", "seed"),
+    *("repeat", "passes", "seed", "threads"),
 )
 """What the encoding of a title is told about networks, on the command line and in job lists; see
 :func:`nnrvideo.training.title.settings_of`."""

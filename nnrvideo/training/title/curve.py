@@ -173,12 +173,8 @@ class PlainCurve:
         # Where more bits look no better, what fewer reach counts: nobody need spend them.
         rising: list[tuple[float, float]] = []
         for point in self.points:
-            better = not rising or point.quality > rising[-1][1]
-            if (
-                better
-                and math.isfinite(point.quality)
-                and (not rising or point.bits > rising[-1][0])
-            ):
+            bits_before, quality_before = rising[-1] if rising else (0.0, -math.inf)
+            if point.bits > bits_before and quality_before < point.quality < math.inf:
                 rising.append((point.bits, point.quality))
         if not rising:
             return math.inf

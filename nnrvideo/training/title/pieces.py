@@ -82,7 +82,7 @@ class Shown:
 
     scenes: tuple[Scene, ...]
     measure: Measure
-    file: str | None = None
+    file: str  # as a player would have it
 
     def point(self, knob: Knob) -> Point:
         """Its figures over all scenes."""
@@ -184,9 +184,8 @@ class Pieces:
         updates: Sequence[tuple[Fraction, str | None]] = (),
         spans: Sequence[Span] = ALWAYS,
         name: str = "",
-        keep: bool = True,
     ) -> Shown:
-        """A coded version with a network in it, or as it is; its file may be wanted or not."""
+        """A coded version with a network in it, or as it is."""
         settings = self._request.settings
         result = self._workshop.do(
             tasks.measure,
@@ -201,9 +200,10 @@ class Pieces:
                 "pictures": coded.pictures,
                 "target": settings.target,
                 "threads": settings.threads,
-                "keep": keep,
             },
         )
+        if result["unpaired"]:
+            self._say(f"{result['unpaired']} pictures have no partner in the source or in the file")
         return Shown(
             tuple(Scene.from_json(scene) for scene in result["scenes"]),
             Measure(settings.target, result["samples"], result["bit_depth"]),
@@ -216,8 +216,8 @@ class Pieces:
         level: Level,
         span: Span,
         steps: int,
-    ) -> str:
-        """File with the update of a network for a scene."""
+    ) -> str | None:
+        """File with the update of a network for a scene; None where there is nothing to gain."""
         settings = self._request.settings
         result = self._workshop.do(
             tasks.adapt,
@@ -235,7 +235,8 @@ class Pieces:
             },
         )
         self.training_seconds += result["cpu_seconds"]
-        return str(result["update_file"])
+        update: str | None = result.get("update_file")
+        return update
 
 
 def plain_name(knob: Knob) -> str:

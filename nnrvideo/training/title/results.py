@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, Literal, final
 
 from nnrvideo.report.results import Bits
-from nnrvideo.training.kinds import Mode, Target, Tier
+from nnrvideo.training.kinds import Level, Mode, Target, Tier
+
+Variant = Literal["whole", "by scene"] | Level
 
 
 @final
@@ -59,7 +62,8 @@ class Candidate:
     Args:
         mode: What it does.
         tier: Its size.
-        by_scene: Switched by scene, perhaps with updates; else on throughout.
+        variant: ``whole``: on throughout; ``bias``, ``last``, ``all``: likewise, with an update of
+            this kind in every scene that is long enough; ``by scene``: what suits each scene.
         network_bytes: Of the base's bitstream.
         kmac_per_sample: What it costs a player.
         point: What it reached.
@@ -70,7 +74,7 @@ class Candidate:
 
     mode: Mode
     tier: Tier
-    by_scene: bool
+    variant: Variant
     network_bytes: int
     kmac_per_sample: float
     point: Point
@@ -81,7 +85,8 @@ class Candidate:
     @property
     def name(self) -> str:
         """In words."""
-        return f"{self.mode} {self.tier}{' by scene' if self.by_scene else ''}"
+        more = {"whole": "", "by scene": " by scene"}.get(self.variant, f" + {self.variant}")
+        return f"{self.mode} {self.tier}{more}"
 
 
 @final
@@ -113,3 +118,17 @@ class TitleReport:
     notes: tuple[str, ...]
     training_seconds: float
     files: tuple[Path, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values, without files; an infinite PSNR is ``"inf"``."""
+        facts: dict[str, Any] = _finite(asdict(self))
+        del facts["files"]
+        return facts
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

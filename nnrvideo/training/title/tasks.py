@@ -33,6 +33,8 @@ Progress = Callable[[int, int | None], None]
 _CHECKPOINT: Final = "checkpoint"
 _UPDATE_PICTURES: Final = 12  # pairs of a scene, at most
 _MEASURED_PICTURES: Final = 4  # of them, on which the coding of an update is tuned
+_LOST_SHARE: Final = 0.1  # of what an update gains, in dB, that coding it may lose
+_LEAST_LOSS: Final = 1e-3  # dB
 
 _progress: ContextVar[Progress] = ContextVar("progress", default=lambda _done, _total: None)
 
@@ -150,12 +152,12 @@ def adapt(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         folder: Where the update goes.
 
     Returns:
-        ``update_file``; ``bytes``; ``cpu_seconds``.
+        ``update_file``, unless nothing was gained; ``bytes``; ``cpu_seconds``.
     """
     import numpy as np
 
     from nnrvideo.model import receive
-    from nnrvideo.training.adaptation import AdaptSettings, to_update
+    from nnrvideo.training.adaptation import AdaptSettings, adaptation_psnr, to_update
     from nnrvideo.training.adaptation import adapt as adapted
     from nnrvideo.training.data import sample_pairs
     from nnrvideo.training.kinds import mode_scale
@@ -185,7 +187,19 @@ def adapt(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         threads=arguments["threads"],
     )
     tensors = adapted(before, pairs, settings, progress=lambda each: done(each.step, each.steps))
-    update = to_update(base, tensors, pairs, max_pictures=_MEASURED_PICTURES)
+    worse, better = (
+        adaptation_psnr(each, pairs, max_pictures=_MEASURED_PICTURES) for each in (before, tensors)
+    )
+    if not better > worse:  # nor where there is no error at all
+        return {"bytes": 0, "cpu_seconds": time.process_time() - begin}
+    update = to_update(
+        base,
+        tensors,
+        pairs,
+        # What an update gains may be less than what coding a whole network may lose.
+        loss=max(_LOST_SHARE * min(better - worse, 1.0), _LEAST_LOSS),
+        max_pictures=_MEASURED_PICTURES,
+    )
     write_whole(folder / "update.nnc", update)
     return {
         "update_file": "update.nnc",
@@ -201,12 +215,12 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         arguments: ``source``; ``coded``; ``name`` of the file; ``network`` or null; ``updates``,
             pairs of seconds and file, null for the base; ``spans`` in which pictures are filtered;
             ``repeat`` in seconds; ``pictures`` of the coded version; ``target`` metric;
-            ``threads``; whether to ``keep`` the file.
+            ``threads``.
         folder: Where the file goes.
 
     Returns:
         ``scenes``; ``samples`` of a luma plane; ``bit_depth``; ``pictures``; ``enhanced`` of them;
-        ``file``, if there is a network and it is kept.
+        ``unpaired`` ones that have no partner in the other file; ``file``, if there is a network.
     """
     path = Path(arguments["coded"])
     network = arguments["network"]
@@ -240,16 +254,14 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         progress=_progress.get(),
     )
     scenes = _scenes(measured, path, target)
-    kept = network is not None and arguments["keep"]
-    if network is not None and not kept:
-        path.unlink()
     return {
         "scenes": [scene.to_json() for scene in scenes],
         "samples": measured.plain.pictures[0].samples,
         "bit_depth": measured.source.bit_depth,
         "pictures": len(measured.times),
         "enhanced": measured.enhanced,
-        **({"file": path.name} if kept else {}),
+        "unpaired": measured.unpaired,
+        **({} if network is None else {"file": path.name}),
     }
 
 

@@ -18,7 +18,7 @@ from nnrvideo.training.title.curve import Anchor, Knob, PlainCurve, search
 from nnrvideo.training.title.decide import BASE, OFF, Choice, choose, spans_of, updates_of
 from nnrvideo.training.title.figures import Measure, Scene, total_bits
 from nnrvideo.training.title.pieces import Coded, Network, Pieces, Request, Shown, plain_name
-from nnrvideo.training.title.results import Candidate, SceneChoice, TitleReport
+from nnrvideo.training.title.results import Candidate, SceneChoice, TitleReport, Variant
 
 _LEAST_SIZE: Final = 40  # of the coded picture: the largest tier needs 24 around a crop
 _LEAST_GAIN: Final = {"psnr": 0.02, "ms-ssim": 1e-4, "vmaf": 0.1}
@@ -74,13 +74,9 @@ class Trial:
         plain_coded, plain = self._plain[self._curve.asked.knob]
         tried = [self._try(network) for network in self._networks(plain_coded, plain)]
         if tried:
-            best = max(tried, key=lambda each: each.expected)
-            by_scene = self._by_scene(best)
-            if by_scene is not None:
-                tried.append(by_scene)
+            tried += self._by_scene(max(tried, key=lambda each: each.expected))
         chosen = self._proven(tried)
-        files = [plain_coded.file if chosen is None else chosen.shown.file]
-        shown_first = chosen or max(tried, key=lambda each: each.candidate.gain, default=None)
+        best = chosen or max(tried, key=lambda each: each.candidate.gain, default=None)
         report = TitleReport(
             target=self._settings.target,
             plain=plain.point(plain_coded.knob),
@@ -94,11 +90,11 @@ class Trial:
             notes=tuple(self._notes),
             training_seconds=self._pieces.training_seconds,
             files=(
-                *([Path(shown_first.shown.file or "")] if shown_first else []),
+                *([] if best is None else [Path(best.shown.file)]),
                 *(Path(self._plain[anchor.knob][0].file) for anchor in self._curve.points),
             ),
         )
-        return report, Path(files[0] or "")
+        return report, Path(plain_coded.file if chosen is None else chosen.shown.file)
 
     def _networks(self, plain_coded: Coded, plain: Shown) -> Iterator[Network]:
         """Trains what is to be tried."""
@@ -162,43 +158,40 @@ class Trial:
 
     def _try(self, network: Network) -> _Tried:
         """Measures a network that is on throughout."""
-        name = f"{network.mode} {network.tier}"
         shown = self._pieces.measure(network.coded, network, name=_file_name(network, "whole"))
-        tried = self._tried(network, shown, (BASE,) * len(shown.scenes), by_scene=False)
+        tried = self._tried(network, shown, (BASE,) * len(shown.scenes), "whole")
         choice = self._choice({BASE: shown.scenes}, shown)
         expected = tried.candidate.gain
         if set(choice.options) != {OFF}:  # which is the plain encode, for better or worse
             expected = max(expected, choice.quality - self._curve.quality(choice.bits))
-        point = tried.candidate.point
-        self._say(
-            f"{name}: {point.bits.total} bits, network {network.bytes} bytes, "
-            f"{self._in_words(shown.without)} -> {self._in_words(shown.quality)}, "
-            f"{self._in_words(tried.candidate.gain, sign=True)} against plain at the same bits"
-        )
         return replace(tried, expected=expected)
 
     def _choice(self, versions: Mapping[str, Sequence[Scene]], shown: Shown) -> Choice:
         bits = total_bits(shown.scenes).total
         return choose(versions, shown.measure, self._curve.octave(bits))
 
-    def _by_scene(self, best: _Tried) -> _Tried | None:
-        """Switches and adapts a network by scene; None if that leaves it as it is."""
+    def _by_scene(self, best: _Tried) -> list[_Tried]:
+        """Adapts a network to scenes, and switches it; nothing if that leaves it as it is."""
         network, shown = best.network, best.shown
         versions: dict[str, Sequence[Scene]] = {BASE: shown.scenes}
         files: dict[str, dict[int, str]] = {}
+        result: list[_Tried] = []
         if best.expected > -_HOPELESS[self._settings.target]:
             for level in self._settings.levels if len(shown.scenes) > 1 else ():
-                files[level], versions[level] = self._updated(network, shown, level)
+                files[level], updated = self._updated(network, shown, level)
+                versions[level] = updated.shown.scenes
+                result.append(updated)
         elif self._settings.levels and len(shown.scenes) > 1:
             self._note(f"no updates were tried: {network.mode} {network.tier} is too far behind")
         choice = self._choice(versions, shown)
+        self._say(f"by scene: {' '.join(choice.options)}")
         if set(choice.options) in ({BASE}, {OFF}):
-            return None
+            return result
         updates = [
-            (start, None if option == BASE else files[option][at])
+            # A scene too short for an update of its own has the base in every version.
+            (start, files[option].get(at) if option in files else None)
             for start, option, at in updates_of(shown.scenes, choice.options)
         ]
-        self._say(f"by scene: {' '.join(choice.options)}")
         measured = self._pieces.measure(
             network.coded,
             network,
@@ -206,17 +199,11 @@ class Trial:
             spans=spans_of(shown.scenes, choice.options),
             name=_file_name(network, "scenes"),
         )
-        tried = self._tried(network, measured, choice.options, by_scene=True)
-        self._say(
-            f"{tried.candidate.name}: {tried.candidate.point.bits.total} bits, "
-            f"{self._in_words(measured.quality)}, "
-            f"{self._in_words(tried.candidate.gain, sign=True)} against plain at the same bits"
-        )
-        return tried
+        return [*result, self._tried(network, measured, choice.options, "by scene")]
 
     def _updated(
         self, network: Network, shown: Shown, level: Level
-    ) -> tuple[dict[int, str], Sequence[Scene]]:
+    ) -> tuple[dict[int, str], _Tried]:
         """Updates of one kind for each scene that is long enough, and what they reach."""
         files: dict[int, str] = {}
         starts: list[Fraction | None] = [*(scene.start for scene in shown.scenes), None]
@@ -226,13 +213,15 @@ class Trial:
                 continue
             self._say(f"{network.mode} {network.tier}: update {level} of scene {at + 1}")
             span = (starts[at] if at else None, starts[at + 1])
-            files[at] = self._pieces.adapt(network, level, span, steps)
+            file = self._pieces.adapt(network, level, span, steps)
+            if file is not None:
+                files[at] = file
         options = [level if at in files else BASE for at in range(len(shown.scenes))]
         updates = [(start, files.get(at)) for start, _, at in updates_of(shown.scenes, options)]
         measured = self._pieces.measure(
-            network.coded, network, updates=updates, name=_file_name(network, level), keep=False
+            network.coded, network, updates=updates, name=_file_name(network, level)
         )
-        return files, measured.scenes
+        return files, self._tried(network, measured, options, level)
 
     def _update_steps(self, network: Network, scenes: int) -> int:
         budget = self._settings.budget
@@ -246,13 +235,13 @@ class Trial:
         return max(min(steps, allowed), 1)
 
     def _tried(
-        self, network: Network, shown: Shown, options: Sequence[str], *, by_scene: bool
+        self, network: Network, shown: Shown, options: Sequence[str], variant: Variant
     ) -> _Tried:
         gain = shown.quality - self._curve.quality(total_bits(shown.scenes).total)
         candidate = Candidate(
             mode=network.mode,
             tier=network.tier,
-            by_scene=by_scene,
+            variant=variant,
             network_bytes=network.bytes,
             kmac_per_sample=kmac_per_sample(network.mode, network.tier),
             point=shown.point(network.coded.knob),
@@ -262,6 +251,11 @@ class Trial:
                 _scene_choice(scene, option, shown.measure)
                 for scene, option in zip(shown.scenes, options, strict=True)
             ),
+        )
+        self._say(
+            f"{candidate.name}: {candidate.point.bits.total} bits, network {network.bytes} bytes, "
+            f"{self._in_words(shown.without)} -> {self._in_words(shown.quality)}, "
+            f"{self._in_words(gain, sign=True)} against plain at the same bits"
         )
         return _Tried(candidate, network, shown, gain)
 

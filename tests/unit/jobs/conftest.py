@@ -46,7 +46,7 @@ def wait(arguments, folder):
     """Leaves traces of its start, waits for a file, then finishes."""
     note(arguments, "wait")
     (folder / "progress").write_text(str(os.getpid()))
-    (folder / ".part").write_text("half")
+    (folder / ".x.part.mp4").write_text("half")
     print("noise on standard output")
     while not Path(arguments["until"]).exists():
         time.sleep(0.01)
@@ -60,6 +60,17 @@ def die(arguments, folder):
         Path(arguments["until"]).touch()
     os.kill(os.getpid(), signal.SIGKILL)
 
+def steps(arguments, folder):
+    """Writes its file in steps, each of which survives."""
+    note(arguments, "steps")
+    for step in range(4):
+        if not (folder / f"part{step}").exists():
+            time.sleep(0.02)
+            write_bytes(folder / f"part{step}", bytes([arguments["seed"], step]) * 1000)
+    whole = b"".join((folder / f"part{step}").read_bytes() for step in range(4))
+    write_bytes(folder / "whole", whole + str(arguments.get("earlier")).encode(), overwrite=True)
+    return {"files": ["whole"], "bytes": len(whole)}
+
 CALLS = {"calls": Field("text", required=True)}
 NUMBER = Field("number", required=True)
 ADD = Kind(add, {**CALLS, "a": NUMBER, "b": NUMBER})
@@ -69,6 +80,7 @@ COPY = Kind(copy, {**CALLS, "source": Field("file", required=True), "target": Fi
                    "options": Field("map"), "fast": Field("boolean"), "count": Field("integer")})
 FAIL = Kind(fail, CALLS)
 WAIT = Kind(wait, {**CALLS, "until": Field("text", required=True)})
+STEPS = Kind(steps, {**CALLS, "seed": NUMBER, "earlier": Field("json")})
 DIE = Kind(die, {**CALLS, "until": Field("text")})
 '''
 
@@ -85,7 +97,7 @@ def kinds(kinds_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regis
     """The registry of the package above."""
     monkeypatch.setenv("PYTHONPATH", str(kinds_folder))  # for processes
     monkeypatch.syspath_prepend(str(kinds_folder))
-    names = ("add", "copy", "fail", "wait", "die")
+    names = ("add", "copy", "fail", "wait", "steps", "die")
     yield Registry({name: f"{_MODULE}:{name.upper()}" for name in names})
     sys.modules.pop(_MODULE, None)
 

@@ -99,13 +99,15 @@ def test_tells_all_problems_at_once(kinds):
         b'{"format": "nnrvideo-jobs", "version": NaN, "jobs": []}',
         b'{"format": "nnrvideo-jobs", "version": 1, "jobs": ' + b"[" * 40 + b"]" * 40 + b"}",
         b"\xff\xfe",
+        b'{"format": "nnrvideo-jobs", "version": 1, "jobs": ["\\ud800"]}',
+        b'{"\\udfff": 1}',
         b'{"format": "nnrvideo-jobs", "version": ' + b"1" * 400 + b"}",
     ],
 )
 def test_damaged_text_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "list.json"
     path.write_bytes(text)
-    with pytest.raises(JobError, match=r"list\.json: .*(JSON|nested)") as caught:
+    with pytest.raises(JobError, match=r"list\.json: .*(JSON|nested|no text)") as caught:
         JobList.load(path)
     assert "\n" not in str(caught.value)
 

@@ -217,7 +217,7 @@ def test_an_interrupted_job_continues_with_its_files(make_list, calls, tmp_path)
     parent = subprocess.Popen([sys.executable, "-P", "-c", program])
     progress = tmp_path / "run" / "a" / "files" / "progress"
     until(lambda: progress.exists() and progress.read_text())
-    until(lambda: (progress.parent / ".part").exists())
+    until(lambda: (progress.parent / ".x.part.mp4").exists())
     worker = int(progress.read_text())
     assert states(jobs, tmp_path / "run") == {"a": "running"}
     assert f"process {worker} on" in job_status(jobs, tmp_path / "run")[0].detail
@@ -227,10 +227,42 @@ def test_an_interrupted_job_continues_with_its_files(make_list, calls, tmp_path)
     (tmp_path / "go").touch()
     report = run_jobs(jobs, tmp_path / "run")
     # What was temporary is gone when the second attempt begins; what was not is still there.
-    assert report.require()["a"].result == {"kept": [".part", "progress"]}
+    assert report.require()["a"].result == {"kept": [".x.part.mp4", "progress"]}
     assert sorted(each.name for each in progress.parent.iterdir()) == ["progress"]
     assert calls() == ["wait", "wait"]
     assert "noise" in (tmp_path / "run" / "a" / "log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_with_the_same_files(make_list, calls, tmp_path):
+    later = [
+        (f"b{n}", "steps", {"seed": n, "earlier": {"$result": [f"a{n}", "bytes"]}}, f"a{n}")
+        for n in range(4)
+    ]
+    jobs = make_list(*[(f"a{n}", "steps", {"seed": n}) for n in range(4)], *later)
+    whole = run_jobs(jobs, tmp_path / "whole").require()
+    jobs.save(tmp_path / "list.json")
+    program = (
+        "from nnrvideo.jobs import *\n"
+        "kinds = Registry({'steps': 'nnrvideo_test_kinds:STEPS'})\n"
+        f"run_jobs(JobList.load({str(tmp_path / 'list.json')!r}, kinds=kinds), "
+        f"{str(tmp_path / 'killed')!r}, local_workers(2)).require()"
+    )
+    kills = 0
+    for more in (1, 1, 2, 3, 1, 2):
+        parent = subprocess.Popen([sys.executable, "-P", "-c", program])
+        target = len(calls()) + more  # jobs that shall have begun, so that one is in work
+        until(lambda parent=parent, n=target: len(calls()) >= n or parent.poll() is not None)
+        kills += parent.poll() is None
+        parent.kill()
+        parent.wait()
+    killed = run_jobs(jobs, tmp_path / "killed").require()
+    assert kills >= 3
+    assert {n: o.files["whole"].sha256 for n, o in killed.items()} == {
+        n: o.files["whole"].sha256 for n, o in whole.items()
+    }
+    assert {n: o.result for n, o in killed.items()} == {n: o.result for n, o in whole.items()}
+    assert not [each for each in (tmp_path / "killed").rglob(".*")]
 
 
 def test_two_runs_of_one_list_share_the_work(make_list, calls, tmp_path):
@@ -296,3 +328,14 @@ def test_a_cluster_without_dask_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"nnrvideo\[cluster\]"), dask_cluster("tcp://x:1"):
         pass
+
+
+@pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS.keys())
+def test_a_place_that_cannot_be_written_costs_that_job_only(make_list, tmp_path, executor):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a").write_bytes(b"in the way")
+    jobs = make_list(("a", "add", {"a": 1, "b": 1}), ("b", "add", {"a": 1, "b": 1}))
+    outcomes = run_jobs(jobs, tmp_path / "run", executor()).outcomes
+    assert outcomes["a"].state == "failed"
+    assert "exists" in outcomes["a"].error
+    assert outcomes["b"].state == "done"

@@ -15,6 +15,7 @@ pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 
 from nnrvideo.authoring import probe
 from nnrvideo.errors import ContainerError
+from nnrvideo.metrics import VmafError, find_vmaf
 from nnrvideo.report import measure_file
 from nnrvideo.training.data import sample_pairs
 from nnrvideo.training.title import TitleSettings, encode_title
@@ -78,7 +79,9 @@ def test_scenes_take_what_they_need_and_the_file_is_what_was_reported(
     monkeypatch.setattr(Trial, "_proven", lambda _self, tried: tried[-1])
     report = encode_title(scenes, target, settings, codec="libx264", options=FAST)
     chosen = report.chosen
-    assert chosen is not None and chosen.by_scene
+    assert chosen is not None and chosen.variant == "by scene"
+    assert [each.variant for each in report.candidates] == ["whole", "bias", "by scene"]
+    assert report.candidates[1].point.bits.updates > chosen.point.bits.updates
     assert [scene.option for scene in chosen.scenes] == ["base", "bias", "off"]
     measured = measure_file(scenes, target)
     assert measured.network is not None
@@ -101,6 +104,19 @@ def test_a_metric_of_structure_decides(
     report = encode_title(film, tmp_path / "out.mp4", settings, codec="libx264", options=FAST)
     assert 0.5 < report.plain.quality < 1 < report.plain.psnr_y
     assert all(0.5 < each.point.quality < 1 for each in report.candidates)
+
+
+def test_vmaf_decides(make_film: Callable[..., Path], tmp_path: Path, quick: TitleSettings) -> None:
+    try:
+        find_vmaf()
+    except VmafError as error:
+        pytest.skip(str(error))
+    film = make_film(tmp_path / "film.mkv", 4)
+    settings = replace(quick, target="vmaf")
+    report = encode_title(film, tmp_path / "out.mp4", settings, codec="libx264", options=FAST)
+    (tried,) = report.candidates
+    assert all(50 < point.quality <= 100 for point in (report.plain, tried.point))
+    assert report.plain.quality != report.plain.psnr_y
 
 
 def test_pictures_too_small_for_structure_are_refused(
