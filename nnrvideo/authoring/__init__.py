@@ -12,7 +12,7 @@ from nnrvideo.authoring.probe import (
     ProbeReport,
     probe,
 )
-from nnrvideo.authoring.schedule import FilterPlan, Positions, UnitTiming, schedule
+from nnrvideo.authoring.schedule import FilterPlan, Positions, Span, UnitTiming, schedule
 from nnrvideo.authoring.streaming import StreamEmbedder, update_message
 from nnrvideo.authoring.strip import StripReport, strip
 from nnrvideo.authoring.transcode import (
@@ -36,6 +36,7 @@ __all__ = [
     "ProbedActivation",
     "ProbedNetwork",
     "ReduceReport",
+    "Span",
     "StreamEmbedder",
     "StripReport",
     "UnitTiming",

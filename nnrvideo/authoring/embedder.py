@@ -9,7 +9,7 @@ from fractions import Fraction
 from os import PathLike
 from typing import final
 
-from nnrvideo.authoring.schedule import FilterPlan, Positions, UnitTiming, schedule
+from nnrvideo.authoring.schedule import FilterPlan, Positions, Span, UnitTiming, schedule
 from nnrvideo.authoring.streaming import update_message
 from nnrvideo.carriage import CodecCarriage
 from nnrvideo.container import (
@@ -92,10 +92,12 @@ def embed(
     network: Network | Sequence[Network],
     *,
     nnpfc_id: int | None = None,
-    updates: Mapping[Fraction, Network] | None = None,
+    updates: Mapping[Fraction, Network | None] | None = None,
     positions: Positions = "random-access",
+    repeat: Fraction = Fraction(0),
     start: Fraction | None = None,
     end: Fraction | None = None,
+    spans: Sequence[Span] | None = None,
     activate: bool = True,
     persistent: bool = True,
     keep_existing: bool = False,
@@ -114,10 +116,13 @@ def embed(
             filters, each with its own id.
         nnpfc_id: Identity of the (first) filter given as a bitstream; 7 by default.
         updates: Updates of the first filter by the presentation time (seconds) from which each
-            is in force: NNC bitstreams coded relative to its base, or ready messages.
+            is in force: NNC bitstreams coded relative to its base, or ready messages; None for
+            the base itself.
         positions: Where the networks are repeated; see :func:`~.schedule.schedule`.
+        repeat: Seconds between repetitions, at least; see there, too.
         start: First presentation time that is filtered.
         end: First presentation time that is not filtered any more.
+        spans: Several pairs of start and end, instead of these two.
         activate: Whether to activate the filters; without, they are only on board.
         persistent: Activate per CLVS rather than per picture.
         keep_existing: Keep networks that the film carries already; else they are removed.
@@ -138,6 +143,9 @@ def embed(
         ValueError: Ids collide, or a message is outside the writing profile.
     """
     limits = limits or Limits.desktop()
+    if spans is not None and (start is not None or end is not None):
+        raise ValueError("spans take the place of start and end")
+    wanted = tuple(spans) if spans is not None else ((start, end),)
     with open_media(src, limits=limits) as media:
         carriage = media.carriage()
         bases = _bases(network, nnpfc_id, media.video.format, limits)
@@ -145,8 +153,7 @@ def embed(
             FilterPlan(
                 base,
                 _updates(updates, base) if number == 0 else (),
-                start=start,
-                end=end,
+                spans=wanted,
                 activate=activate,
                 persistent=persistent,
             )
@@ -156,7 +163,7 @@ def embed(
         timings, span = _scan(media, carriage, ids if keep_existing else None)
     messages: dict[int, list[SeiMessage]] = {}
     for plan in plans:
-        for index, items in schedule(timings, plan, positions).items():
+        for index, items in schedule(timings, plan, positions, repeat=repeat).items():
             messages.setdefault(index, []).extend(items)
 
     def edit(unit: AccessUnit) -> bytes:
@@ -220,13 +227,16 @@ def _bases(
 
 
 def _updates(
-    updates: Mapping[Fraction, Network] | None, base: Nnpfc
-) -> tuple[tuple[Fraction, Nnpfc], ...]:
+    updates: Mapping[Fraction, Network | None] | None, base: Nnpfc
+) -> tuple[tuple[Fraction, Nnpfc | None], ...]:
     """Update messages of a base in increasing time."""
-    result = []
-    for time, item in sorted((updates or {}).items()):
-        message = item if isinstance(item, Nnpfc) else update_message(base, bytes(item))
-        result.append((Fraction(time), message))
+    known: dict[bytes, Nnpfc] = {}  # one message for what is in force several times
+    result: list[tuple[Fraction, Nnpfc | None]] = []
+    for time, item in sorted((updates or {}).items(), key=lambda pair: pair[0]):
+        if item is not None and not isinstance(item, Nnpfc):
+            data = bytes(item)
+            item = known.setdefault(data, update_message(base, data))
+        result.append((Fraction(time), item))
     return tuple(result)
 
 

@@ -16,11 +16,11 @@ from typing import final
 
 from nnrvideo.authoring.embedder import EmbedReport, embed
 from nnrvideo.carriage import carriage_for
-from nnrvideo.container import VideoWriter, coding_format, open_media
+from nnrvideo.container import VideoWriter, coding_format, open_media, pass_options
 from nnrvideo.errors import ModelError
 from nnrvideo.model import IoContract
-from nnrvideo.picture import Picture, PictureFormat
-from nnrvideo.runtime import resize_picture
+from nnrvideo.picture import ChromaFormat, Picture, PictureFormat
+from nnrvideo.runtime import Downscaler, resize_picture
 
 Progress = Callable[[int, int | None], None]
 
@@ -47,17 +47,22 @@ class EncodeReport:
 
 
 def coded_size(
-    width: int, height: int, scale: tuple[Fraction, Fraction]
+    width: int,
+    height: int,
+    scale: tuple[Fraction, Fraction],
+    chroma_format: ChromaFormat = ChromaFormat.MONO,
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Size to encode at and size that comes out again.
 
     4:2:0 wants even sizes on both sides of the network: what does not divide is cut off at the
-    right and at the bottom.  A network that keeps the size leaves it as it is.
+    right and at the bottom.  A network that keeps the size leaves it as it is, but for half chroma
+    samples, which encoders refuse.
 
     Args:
         width: Luma samples of the source.
         height: Luma rows of the source.
         scale: Output size of the network relative to its input, across and down.
+        chroma_format: Of the source.
 
     Returns:
         (width, height) coded and (width, height) after the network.
@@ -66,15 +71,18 @@ def coded_size(
         ModelError: The network reduces, or nothing is left.
     """
     coded, final_size = [], []
-    for size, factor in zip((width, height), scale, strict=True):
+    samples = chroma_format.sub_width, chroma_format.sub_height
+    for size, factor, each in zip((width, height), scale, samples, strict=True):
         if factor < 1:
             raise ModelError(
                 f"encode needs a network that enlarges or keeps the size, not one by {factor}; "
                 "encode the video yourself and use embed"
             )
         if factor == 1:
-            coded.append(size)
-            final_size.append(size)
+            if size < each:
+                raise ModelError(f"pictures of {width}x{height} are too small to be coded")
+            coded.append(size - size % each)
+            final_size.append(size - size % each)
             continue
         large = 2 * factor.numerator  # the smallest even size that reduces to an even one
         blocks = size // large
@@ -94,6 +102,7 @@ def encode_reduced(
     options: Mapping[str, str] | None = None,
     overwrite: bool = False,
     duration: Fraction | None = None,
+    two_pass: bool = False,
     progress: Progress | None = None,
 ) -> ReduceReport:
     """Encodes a video at the size that a network of this scale brings back.
@@ -106,15 +115,30 @@ def encode_reduced(
         options: ffmpeg's encoder options by name.
         overwrite: Whether an existing target may be replaced.
         duration: Stop after so many seconds.
-        progress: Called with (pictures done, total or None).
+        two_pass: Look at all pictures first, so that a bit rate is spent where it is needed.
+        progress: Called with (pictures done, total or None); in each pass from the start.
 
     Raises:
-        ContainerError: A file cannot be read or written.
+        ContainerError: A file cannot be read or written, or the encoder knows no two passes.
         ModelError: Pictures cannot be reduced so.
     """
+    if two_pass:
+        with tempfile.TemporaryDirectory(prefix=".nnrvideo-", dir=target.parent) as folder:
+            for number in (1, 2):
+                report = encode_reduced(
+                    source,
+                    target if number == 2 else Path(folder) / f"first{target.suffix}",
+                    scale,
+                    codec=codec,
+                    options=pass_options(codec, options or {}, number, Path(folder) / "passes"),
+                    overwrite=overwrite,
+                    duration=duration,
+                    progress=progress,
+                )
+        return report
     with open_media(source) as media:
         video = media.video
-        small, large = coded_size(video.width, video.height, scale)
+        small, large = coded_size(video.width, video.height, scale, video.chroma_format)
         end = None if duration is None else (video.start or Fraction(0)) + duration
         pictures = 0
         with VideoWriter(
@@ -130,7 +154,10 @@ def encode_reduced(
                 if end is not None and item.pts >= end:
                     break
                 cut = crop_picture(item.picture, *large)
-                writer.write(resize_picture(cut, cut.format.scaled(*small)), item.pts)
+                reduced = resize_picture(
+                    cut, cut.format.scaled(*small), downscaler=Downscaler.BICUBIC
+                )
+                writer.write(reduced, item.pts)
                 pictures += 1
                 if progress is not None:
                     progress(pictures, video.frames or None)

@@ -7,7 +7,13 @@ The only package that touches PyAV.  It knows where messages lie, not what they 
 from nnrvideo.container.audio import CHANNELS, SAMPLE_RATE, Sound, has_audio, read_audio
 from nnrvideo.container.copying import DroppedStream
 from nnrvideo.container.demux import MediaReader, SideDataCollector, open_media, unit_messages
-from nnrvideo.container.encode import PictureWriter, VideoWriter, coding_format, open_writer
+from nnrvideo.container.encode import (
+    PictureWriter,
+    VideoWriter,
+    coding_format,
+    open_writer,
+    pass_options,
+)
 from nnrvideo.container.info import AccessUnit, DecodedPicture, SideData, StreamInfo, VideoInfo
 from nnrvideo.container.output import OutputFile
 from nnrvideo.container.pipe import PIPE_FORMATS, PipeWriter
@@ -40,6 +46,7 @@ __all__ = [
     "has_audio",
     "open_media",
     "open_writer",
+    "pass_options",
     "picture_to_rgb",
     "png_bytes",
     "read_audio",

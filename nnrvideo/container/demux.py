@@ -60,6 +60,7 @@ class MediaReader:
         streams: All streams.
         metadata: Tags of the file.
         chapters: ``(start, end, title)`` in seconds.
+        base64_messages: Messages travel beside the video as text, a third larger.
     """
 
     def __init__(self, path: PathLike, *, limits: Limits | None = None) -> None:
@@ -81,6 +82,7 @@ class MediaReader:
                 for chapter in container.chapters()
             )
         self._track = message_track(self.path, self.video.codec_name)
+        self.base64_messages = self._track is not None and self._track.is_text
 
     def __enter__(self) -> Self:
         return self

@@ -25,6 +25,7 @@ from nnrvideo.container._pyav import (
 from nnrvideo.container.companions import Companions
 from nnrvideo.container.copying import DroppedStream, require_video
 from nnrvideo.container.decode import apply_colour, frame_from_picture, pixel_format_of
+from nnrvideo.container.display import Display, apply_matrix, display_of
 from nnrvideo.container.info import VideoInfo
 from nnrvideo.container.output import OutputFile
 from nnrvideo.container.y4m import Y4mWriter
@@ -46,8 +47,8 @@ _MUXER_KEYS = frozenset(
 # presentation times pass through all the same.  libx265 and SVT-AV1 write banners to standard
 # error.
 _ENCODER_PRESETS = {
-    "libx264": ("x264-params", "force-cfr=1"),
-    "libx265": ("x265-params", "log-level=error"),
+    "libx264": {"x264-params": "force-cfr=1"},
+    "libx265": {"x265-params": "log-level=error"},
 }
 _SVT_LOG = ("SVT_LOG", "1")  # the environment variable by which SVT-AV1 hears "errors only"
 _DEFAULT_CODECS = {".h265": "libx265", ".265": "libx265", ".hevc": "libx265", ".webm": "libvpx-vp9"}
@@ -117,10 +118,13 @@ class VideoWriter:
         codec: Encoder, for instance ``"libx264"``; ``options["c:v"]`` says the same.
         options: ffmpeg's options by name: ``c:v``, ``crf``, ``b:v``, ``preset``, ``g``,
             ``pix_fmt``, ``r``, ``x265-params``, ``movflags`` and any other of encoder or muxer.
-        copy_from: Media file whose audio, subtitles, attachments, chapters and tags are copied.
+        copy_from: Media file whose audio, subtitles, attachments, chapters and tags are copied, and
+            with them its rotation and, for libx264, libx265 and libsvtav1, the static metadata of
+            HDR10.
         start: Time of the source (seconds) that becomes 0; copied packets before it are left out.
         end: Time of the source (seconds) at which copying stops.
         overwrite: Whether an existing file may be replaced.
+        display: How the pictures are meant to be shown, instead of what ``copy_from`` says.
 
     Attributes:
         frames: Pictures written so far.
@@ -141,6 +145,7 @@ class VideoWriter:
         start: Fraction | None = None,
         end: Fraction | None = None,
         overwrite: bool = False,
+        display: Display | None = None,
     ) -> None:
         self.path = Path(os.fspath(path))
         self.frames = 0
@@ -154,6 +159,8 @@ class VideoWriter:
         self._last_pts: int | None = None
         self._format: PictureFormat | None = None
         self._stream: Any = None
+        self._copy_from = copy_from
+        self._display = display
         self._companions: Companions | None = None
         self._coding_format = coding_format(self._codec)
         self._output = OutputFile(path, overwrite=overwrite)
@@ -251,10 +258,10 @@ class VideoWriter:
         wanted = options.pop("pix_fmt", None)
         encoder_options = {key.removesuffix(":v"): value for key, value in options.items()}
         tag = encoder_options.pop("tag", None)
-        preset = _ENCODER_PRESETS.get(self._codec)
-        if preset is not None:
+        display = self._display or display_of(self._copy_from)
+        ours = [*_ENCODER_PRESETS.get(self._codec, {}).items()]
+        for key, value in [*display.encoder_options(self._codec).items(), *ours]:
             # Later settings win, so a user's own stay in force.
-            key, value = preset
             encoder_options[key] = ":".join(filter(None, [value, encoder_options.get(key)]))
         if self._codec == "libsvtav1":
             os.environ.setdefault(*_SVT_LOG)
@@ -277,6 +284,7 @@ class VideoWriter:
                 context.codec_tag = tag or "hvc1"
             if "threads" not in encoder_options:
                 context.thread_count = 0
+            apply_matrix(stream, display)
             if self._companions is not None:
                 self.dropped = self._companions.add_to(self._sink, stream)
             try:
@@ -335,6 +343,30 @@ def coding_format(encoder: str) -> str:
     if codec.type != "video":
         raise ContainerError(f"{encoder!r} is no video encoder")
     return codec.canonical_name
+
+
+def pass_options(
+    encoder: str, options: Mapping[str, str], number: int, statistics: Path
+) -> dict[str, str]:
+    """Options for one of two passes.
+
+    Args:
+        encoder: ``libx264`` or ``libx265``.
+        options: Those of one pass.
+        number: 1 or 2.
+        statistics: File that the first pass writes and the second reads.
+
+    Raises:
+        ContainerError: The encoder hands its statistics over in a way that PyAV has no access to.
+    """
+    key = {"libx264": "x264-params", "libx265": "x265-params"}.get(encoder)
+    if key is None:
+        raise ContainerError(
+            f"two passes are possible with libx264 and libx265, not with {encoder}"
+        )
+    path = str(statistics).replace("\\", "\\\\").replace(":", "\\:")
+    added = f"pass={number}:stats={path}"
+    return {**options, key: ":".join(filter(None, [options.get(key), added]))}
 
 
 def _encoder_format(encoder: str, picture_format: PictureFormat) -> str:

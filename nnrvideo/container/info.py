@@ -29,7 +29,6 @@ class VideoInfo:
     frames: int = 0  # as the container counts them; 0 when it does not
     bit_rate: int | None = None  # bits per second
     sample_aspect_ratio: Fraction | None = None
-    rotation: int = 0  # degrees, from the display matrix
     stream_index: int = 0
     extradata: bytes = field(default=b"", repr=False)  # decoder configuration record
 

@@ -38,6 +38,7 @@ from nnrvideo.container._pyav import (
 from nnrvideo.container.companions import Companions
 from nnrvideo.container.copying import DroppedStream, StreamCopier
 from nnrvideo.container.demux import main_video
+from nnrvideo.container.display import display_of
 from nnrvideo.container.encode import (
     VideoWriter,
     coding_format,
@@ -107,6 +108,7 @@ class ResumableWriter:
             raise ValueError(f"a piece has at least 1 picture, not {every}")
         self.path = Path(os.fspath(path))
         self.dropped: list[DroppedStream] = []
+        self._display = display_of(copy_from)
         self._overwrite = overwrite
         self._every = every
         self._like = like
@@ -148,6 +150,7 @@ class ResumableWriter:
                 options=self._options,
                 start=self._begun,
                 overwrite=True,
+                display=self._display,
             )
         self._writer.write(picture, pts)
         self.frames += 1

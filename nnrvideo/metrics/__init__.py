@@ -2,7 +2,7 @@
 """Measuring: PSNR, SSIM, MS-SSIM, VMAF and flicker; Bjøntegaard delta; errors of weights."""
 
 from nnrvideo.metrics.bdrate import BdDelta, BdMethod, bd_psnr, bd_rate, bjontegaard
-from nnrvideo.metrics.flicker import FlickerMeter
+from nnrvideo.metrics.flicker import Flicker, FlickerMeter
 from nnrvideo.metrics.psnr import PsnrMeter, decibels, psnr, squared_error
 from nnrvideo.metrics.sequence import PictureQuality, Quality, SequenceMeter, SequenceResult
 from nnrvideo.metrics.ssim import ms_ssim, ssim, ssim_and_ms_ssim
@@ -12,6 +12,7 @@ from nnrvideo.metrics.weights import WeightError, weight_error
 __all__ = [
     "BdDelta",
     "BdMethod",
+    "Flicker",
     "FlickerMeter",
     "PictureQuality",
     "PsnrMeter",

@@ -201,14 +201,32 @@ def curve_between(points: Points, steps: int) -> list[tuple[float, float]]:
     """
     rate, quality = _curve(points, "the curve", BdMethod.PCHIP)
     x = np.log(rate)
-    slopes = _slopes(x, quality)
-    drawn = []
-    for at in np.linspace(x[0], x[-1], steps):
-        left = min(int(np.searchsorted(x, at, side="right")) - 1, len(x) - 2)
-        step = float(x[left + 1] - x[left])
-        cubic = _cubic(step, quality[left : left + 2], slopes[left : left + 2])
-        drawn.append((math.exp(at), float(cubic((at - x[left]) / step))))
-    return drawn
+    return [(math.exp(at), _pchip(x, quality, at)) for at in np.linspace(x[0], x[-1], steps)]
+
+
+def quality_at(points: Points, rate: float) -> float:
+    """Quality of the pchip curve at a rate.
+
+    Args:
+        points: (rate, quality).
+        rate: Not beyond the points: nothing is extrapolated.
+
+    Raises:
+        ValueError: The points make no curve, see :func:`bjontegaard`, or the rate is beyond them.
+    """
+    rates, quality = _curve(points, "the curve", BdMethod.PCHIP)
+    if not rates[0] <= rate <= rates[-1]:
+        raise ValueError(f"rate {rate:g} is beyond the curve, {rates[0]:g} to {rates[-1]:g}")
+    return _pchip(np.log(rates), quality, math.log(rate))
+
+
+def _pchip(x: _Floats, y: _Floats, at: float) -> float:
+    """Value of the monotone cubic through (x, y)."""
+    slopes = _slopes(x, y)
+    left = min(max(int(np.searchsorted(x, at, side="right")) - 1, 0), len(x) - 2)
+    step = float(x[left + 1] - x[left])
+    cubic = _cubic(step, y[left : left + 2], slopes[left : left + 2])
+    return float(cubic((at - x[left]) / step))
 
 
 def _pchip_integral(x: _Floats, y: _Floats, low: float, high: float) -> float:

@@ -15,7 +15,7 @@ none.
 from __future__ import annotations
 
 import math
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,13 @@ import numpy.typing as npt
 Plane = npt.NDArray[Any]
 
 _STILL = 2  # 8-bit levels
+
+
+class Flicker(NamedTuple):
+    """Change of the error from one picture to the next; those of a scene are added up."""
+
+    squared: int  # sum over luma samples, in levels of the pictures' own depth
+    samples: int
 
 
 @final
@@ -39,25 +46,31 @@ class FlickerMeter:
         self._error: npt.NDArray[np.int32] | None = None
         self._sum = self._static_sum = self._samples = self._static_samples = 0
 
-    def add(self, reference: Plane, plane: Plane, *, new_scene: bool = False) -> None:
+    def add(self, reference: Plane, plane: Plane, *, new_scene: bool = False) -> Flicker | None:
         """Takes one more picture.
 
         Args:
             reference: (rows, columns) unsigned samples of the source.
             plane: Samples of the same shape and depth.
             new_scene: There is a cut before this picture, so that it has no neighbour.
+
+        Returns:
+            What this picture adds; None without a neighbour.
         """
+        added = None
         source = reference.astype(np.int32)
         error = plane - source
         if self._error is not None and self._reference is not None and not new_scene:
             change = error - self._error
             change *= change
             still = np.abs(source - self._reference) <= _STILL * self._unit
-            self._sum += int(change.sum(dtype=np.int64))
+            added = Flicker(int(change.sum(dtype=np.int64)), change.size)
+            self._sum += added.squared
             self._static_sum += int(change.sum(where=still, dtype=np.int64))
             self._samples += change.size
             self._static_samples += int(np.count_nonzero(still))
         self._reference, self._error = source, error
+        return added
 
     def flicker(self) -> float | None:
         """Root mean square of the change, in 8-bit levels; None without a pair of neighbours."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, final
 
-from nnrvideo.metrics.flicker import FlickerMeter
+from nnrvideo.metrics.flicker import Flicker, FlickerMeter
 from nnrvideo.metrics.psnr import PsnrMeter
 from nnrvideo.metrics.ssim import MS_SSIM_MIN_SIDE, ssim, ssim_and_ms_ssim
 from nnrvideo.metrics.vmaf import VmafError, VmafMeter, VmafTool
@@ -45,6 +45,8 @@ class PictureQuality:
     samples: int  # of luma
     ssim_y: float | None
     vmaf: float | None = None
+    ms_ssim_y: float | None = None
+    flicker: Flicker | None = None  # against the picture before; None without one in the scene
 
 
 @final
@@ -87,6 +89,7 @@ class SequenceMeter:
         self._flicker: FlickerMeter | None = None
         self._ssim: list[float] = []
         self._ms_ssim: list[float] = []
+        self._changes: list[Flicker | None] = []
         self._absent: dict[str, str] = {}
 
     @property
@@ -118,7 +121,7 @@ class SequenceMeter:
                 self._ssim.append(fine)
                 self._ms_ssim.append(multi)
         if self._flicker is not None:
-            self._flicker.add(wanted, got, new_scene=new_scene)
+            self._changes.append(self._flicker.add(wanted, got, new_scene=new_scene))
         if self._vmaf is not None:
             try:
                 self._vmaf.add(wanted, got)
@@ -159,6 +162,8 @@ class SequenceMeter:
                 samples,
                 self._ssim[index] if self._ssim else None,
                 scores.vmaf_by_picture[index] if scores else None,
+                self._ms_ssim[index] if self._ms_ssim else None,
+                self._changes[index] if self._changes else None,
             )
             for index, error in enumerate(self._psnr.luma_errors)
         )

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import final
 
 from nnrvideo.carriage import FILTER_PAYLOAD_TYPES
-from nnrvideo.container import MediaReader
+from nnrvideo.container import MediaReader, unit_messages
 from nnrvideo.errors import CarriageError, NnrVideoError
 from nnrvideo.report.results import Bits
 from nnrvideo.sei import NNPFC_PAYLOAD_TYPE, SeiMessage, pack_records, parse_nnpfc
@@ -21,8 +21,17 @@ class UnitBits:
     """Bits of one access unit."""
 
     pts: Fraction  # seconds
-    video: int
-    networks: int
+    bits: Bits
+
+    @property
+    def video(self) -> int:
+        """Of the pictures."""
+        return self.bits.video
+
+    @property
+    def networks(self) -> int:
+        """Of networks, updates and activations."""
+        return self.bits.networks
 
 
 def count_bits(
@@ -44,7 +53,7 @@ def count_bits(
         carriage = media.carriage()
     except (CarriageError, NnrVideoError):
         carriage = None  # no place for networks: all of it is video
-    sums: Counter[str] = Counter()
+    sums: Counter[str] = Counter(video=0)
     seen: set[bytes] = set()
     units = []
     for unit in media.access_units():
@@ -54,19 +63,21 @@ def count_bits(
         messages: list[SeiMessage] = []
         if carriage is not None:
             try:
-                messages = carriage.messages(unit.data)
+                messages = unit_messages(carriage, unit, media.limits)
             except NnrVideoError:
                 messages = []  # the player passes over them just so
         own: Counter[str] = Counter()
         for message in messages:
             if message.payload_type in FILTER_PAYLOAD_TYPES:
-                own[_kind(message, seen)] += 8 * len(pack_records([message]))
-        networks = own.total()
-        video = max(8 * len(unit.data) - networks, 0)
+                size = len(pack_records([message]))
+                if media.base64_messages:
+                    size = -(-size * 4 // 3)
+                own[_kind(message, seen)] += 8 * size
+        inside = own.total() if carriage is not None and carriage.in_band else 0
+        own["video"] = max(8 * len(unit.data) - inside, 0)
         sums.update(own)
-        sums["video"] += video
-        units.append(UnitBits(time, video, networks))
-    return Bits(**sums) if sums else Bits(0), tuple(units)
+        units.append(UnitBits(time, Bits(**own)))
+    return Bits(**sums), tuple(units)
 
 
 def _kind(message: SeiMessage, seen: set[bytes]) -> str:

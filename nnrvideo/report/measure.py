@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar, final
 import numpy as np
 import numpy.typing as npt
 
+from nnrvideo.authoring import crop_picture
 from nnrvideo.container import MediaReader, VideoInfo, open_media
 from nnrvideo.errors import ContainerError
 from nnrvideo.limits import Limits
@@ -30,6 +31,8 @@ from nnrvideo.report.scenes import SceneFinder
 from nnrvideo.runtime import Upscaler, resize_picture
 
 Progress = Callable[[int, int | None], None]
+
+_MOST_CUT = 6  # columns or rows: what sizes that networks of this library want may cost
 
 
 @final
@@ -79,7 +82,8 @@ def measure_file(
     """Measures a file against the source.
 
     Args:
-        reference: The source, at the size that the network produces.
+        reference: The source, at the size that the network produces or up to 5 columns or rows
+            larger: those at the right and at the bottom are what coding cut off.
         coded: Video; decoded pictures of another size are upscaled plainly.
         options: What to measure.
         networks: Run the file's networks and measure their pictures, too.
@@ -106,7 +110,8 @@ def measure_file(
             if wanted is None or got is None:
                 run.unpaired += 1
                 continue
-            target, size = wanted.picture, got.picture
+            size = got.picture
+            target = _without_margin(wanted.picture, size)
             if networks and (target.width, target.height) != (size.width, size.height):
                 raise ContainerError(
                     f"{reference} is {target.width}x{target.height}, but {coded} comes out at "
@@ -118,6 +123,14 @@ def measure_file(
         if run.pictures == 0:
             raise ContainerError(f"{reference} and {coded} have no picture in common")
         return run.finish(coded, media.video, original.video)
+
+
+def _without_margin(target: Picture, shown: Picture) -> Picture:
+    """The source without the columns and rows that had to be cut off before it was coded."""
+    across, down = target.width - shown.width, target.height - shown.height
+    if (across or down) and min(across, down) >= 0 and max(across, down) < _MOST_CUT:
+        return crop_picture(target, shown.width, shown.height)
+    return target
 
 
 class _Timed(Protocol):

@@ -5,6 +5,10 @@ With d(t) the mean absolute luma difference of neighbouring pictures, reduced ei
 where both d(t) and its jump |d(t) - d(t-1)| are over 6 % of the full range: motion keeps d high
 without a jump.  (A cut in a cartoon has 26 %, the fastest motion of ten clips 3 %.)  Scenes are at
 least 0.25 s long, so that a flash does not make three of them.
+
+Pictures without content, such as black ones between or before others, are scenes of their own
+however softly they fade: a filter has nothing to do there.  Flat is what has a standard deviation
+of less than 0.4 % of the full range.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from nnrvideo.runtime import resize_plane
 _REDUCTION = 8
 _THRESHOLD = 0.06  # of the full range
 _SHORTEST = Fraction(1, 4)  # seconds
+_FLAT = 0.004  # of the full range
 
 
 @final
@@ -37,6 +42,7 @@ class SceneFinder:
         self._begin = Fraction(0)
         self._last: npt.NDArray[Any] | None = None
         self._last_difference = 0.0
+        self._last_flat = False
 
     def add(self, picture: Picture, pts: Fraction) -> bool:
         """Takes the next picture of the source.
@@ -51,14 +57,16 @@ class SceneFinder:
             max(picture.height // _REDUCTION, 1),
             picture.bit_depth,
         ).astype(np.float32)
+        peak = (1 << picture.bit_depth) - 1
+        flat = float(small.std()) < _FLAT * peak
         cut = self._last is None
         if self._last is not None:
-            peak = (1 << picture.bit_depth) - 1
             difference = float(np.abs(small - self._last).mean()) / peak
             jump = abs(difference - self._last_difference)
-            cut = min(difference, jump) > _THRESHOLD and pts - self._begin >= _SHORTEST
+            cut = min(difference, jump) > _THRESHOLD or flat != self._last_flat
+            cut = cut and pts - self._begin >= _SHORTEST
             self._last_difference = difference
-        self._last = small
+        self._last, self._last_flat = small, flat
         if cut:
             self.starts.append(self._pictures)
             self._begin = pts

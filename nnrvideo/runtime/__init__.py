@@ -5,11 +5,12 @@ from nnrvideo.runtime.base import Capabilities, InferenceBackend, Session, Tenso
 from nnrvideo.runtime.drawing import caption, side_by_side
 from nnrvideo.runtime.layout import TensorFormat
 from nnrvideo.runtime.onnxruntime import OnnxRuntimeBackend
-from nnrvideo.runtime.resample import Upscaler, resize_picture, resize_plane
+from nnrvideo.runtime.resample import Downscaler, Upscaler, resize_picture, resize_plane
 from nnrvideo.runtime.tiling import PatchRules, TilePlan, plan_tiles
 
 __all__ = [
     "Capabilities",
+    "Downscaler",
     "InferenceBackend",
     "OnnxRuntimeBackend",
     "PatchRules",

@@ -21,6 +21,7 @@ from nnrvideo.model import Received, diff
 from nnrvideo.nnc import EncodeSettings, allocate_qps
 from nnrvideo.training._torch import torch
 from nnrvideo.training.data import PairSet
+from nnrvideo.training.kinds import LEVELS, Level
 from nnrvideo.training.nets import BlockNet, run_convolutions, to_arrays
 from nnrvideo.training.steps import PEAK, Progress, Sampler, batch_error, scheduled_rate
 
@@ -38,6 +39,7 @@ class AdaptSettings:
     Args:
         steps: Steps under the pull.
         refine_steps: Steps after it, of the weights that moved.
+        level: What may change at all: the biases, these and the last layer, or everything.
         pull: What a change of a weight by 1 must gain, as squared error on the scale of 0 to 255,
             to be kept up; 0 lets every weight move.  0.003 keeps about nine tenths of the gain for
             half of the bytes, 0.03 six tenths for a seventh.
@@ -51,6 +53,7 @@ class AdaptSettings:
 
     steps: int = 600
     refine_steps: int = 300
+    level: Level = "all"
     pull: float = 0.01
     learning_rate: float = 1e-3
     batch: int = 16
@@ -60,6 +63,8 @@ class AdaptSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise ValueError(f"a level is out of {LEVELS}, not {self.level!r}")
         if not 0 <= self.pull < math.inf:
             raise ValueError(f"pull {self.pull} is not a finite number of 0 or more")
         if min(self.steps, self.refine_steps, self.batch) < 0 or not self.batch:
@@ -122,13 +127,16 @@ class _Run:
         )
         self._every = max(1, progress_every)
         self._progress = progress
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(_may_move(name, settings.level))
         self._start = {n: p.detach().clone() for n, p in net.named_parameters()}
         self._free: dict[str, torch.Tensor] = {}
         self._done = 0
 
     def phase(self, steps: int, peak: float, pull: float) -> None:
         """Takes some steps with an optimiser of their own."""
-        optimiser = torch.optim.Adam(self._net.parameters(), lr=peak, betas=_BETAS)
+        moving = [each for each in self._net.parameters() if each.requires_grad]
+        optimiser = torch.optim.Adam(moving, lr=peak, betas=_BETAS)
         recent: list[tuple[float, float]] = []
         total = self._settings.steps + self._settings.refine_steps
         for step in range(steps):
@@ -141,7 +149,9 @@ class _Run:
             self._done += 1
             if self._done % self._every == 0 or self._done == total:
                 loss, interpolation = (float(value) for value in np.mean(recent, axis=0))
-                self._progress(Progress("adapt", self._done, total, loss, interpolation))
+                self._progress(
+                    Progress("adapt", self._done, total, loss, interpolation, self._done, total)
+                )
                 recent.clear()
 
     def _one_step(self, optimiser: torch.optim.Optimizer) -> tuple[float, float]:
@@ -165,7 +175,7 @@ class _Run:
         """The proximal step of the L1 norm, in the metric in which Adam takes its own."""
         with torch.no_grad():
             for name, parameter in self._net.named_parameters():
-                if parameter.ndim < 2:
+                if parameter.ndim < 2 or not parameter.requires_grad:
                     continue  # biases cost next to nothing
                 state: dict[str, Any] = optimiser.state[parameter]
                 corrected = state["exp_avg_sq"] / (1 - _BETAS[1] ** float(state["step"]))
@@ -189,6 +199,10 @@ class _Run:
             stayed = (parameter.detach() == self._start[name]).numpy()
             tensors[name] = np.where(stayed, base[name], tensors[name])
         return tensors
+
+
+def _may_move(name: str, level: str) -> bool:
+    return level == "all" or name.endswith(".bias") or (level == "last" and name == "tail.weight")
 
 
 def adaptation_psnr(
@@ -230,6 +244,7 @@ def to_update(
     settings: EncodeSettings | None = None,
     *,
     loss: float = 0.02,
+    max_pictures: int = _MAX_PICTURES,
 ) -> bytes:
     """Codes an adapted network as an update that loses no more PSNR on the clip than allowed.
 
@@ -239,6 +254,7 @@ def to_update(
         pairs: Pictures to measure on.
         settings: Choices of the encoder; QPs are found here.
         loss: Decibels that coding may cost.
+        max_pictures: At most so many pictures are measured on, spread evenly.
 
     Returns:
         The shorter of the updates with dependent and with uniform quantisation, which suits
@@ -258,7 +274,7 @@ def to_update(
 
     def metric(coded: Mapping[str, npt.NDArray[Any]]) -> float:
         moved = {name: before[name] + change for name, change in coded.items()}
-        return adaptation_psnr({**before, **moved}, pairs)
+        return adaptation_psnr({**before, **moved}, pairs, max_pictures=max_pictures)
 
     found = []
     for dependent in (True, False):

@@ -104,7 +104,7 @@ def _update(options: argparse.Namespace) -> bytes:
     base = receive(options.base.read_bytes())
     before = {name: np.asarray(value, np.float32) for name, value in base.tensors.items()}
     degradation = Degradation(
-        options.downscaler or "area",
+        options.downscaler or "bicubic",
         options.codec or "libx265",
         _ADAPTED_CRF if options.crf is None else options.crf,
     )
@@ -140,10 +140,9 @@ def say(line: str) -> None:
 
 
 def _report(progress: Progress) -> None:
-    gain = 10 * np.log10(progress.interpolation_loss / progress.loss)
     say(
         f"{progress.phase} {progress.step}/{progress.steps}: mean squared error "
-        f"{progress.loss:.2f}, {gain:+.2f} dB against bicubic"
+        f"{progress.loss:.2f}, {progress.gain:+.2f} dB against bicubic"
     )
 
 
@@ -230,4 +229,8 @@ def _add_adaptation(parser: argparse.ArgumentParser) -> None:
     )
     add("--codec", metavar="NAME", help="encoder of the small pictures (default: libx265)")
     add("--crf", type=int, help=f"its quality (default: {_ADAPTED_CRF})")
-    add("--downscaler", choices=("area", "lanczos"), help="default: area")
+    add(
+        "--downscaler",
+        choices=("area", "bicubic", "lanczos"),
+        help="default: bicubic, as in nnrvideo encode",
+    )

@@ -25,7 +25,7 @@ from nnrvideo.authoring import crop_picture
 from nnrvideo.container import open_media
 from nnrvideo.errors import ContainerError
 from nnrvideo.picture import Picture
-from nnrvideo.runtime.resample import change_depth
+from nnrvideo.runtime.resample import Downscaler, change_depth, resize_plane
 from nnrvideo.training.video import code_luma, read_luma
 
 Plane = npt.NDArray[np.uint8]
@@ -38,7 +38,8 @@ class Degradation:
     """How a small coded picture is made from a large one.
 
     Args:
-        downscaler: ``"area"`` (2x2 mean) or ``"lanczos"`` (12 taps, 3 lobes).
+        downscaler: ``"area"`` (2x2 mean), ``"bicubic"`` (8 taps, what ``encode`` does) or
+            ``"lanczos"`` (12 taps, 3 lobes).
         codec: Name of the encoder, ``"libx264"`` or ``"libx265"``.
         crf: Constant rate factor given to the encoder.
     """
@@ -129,7 +130,7 @@ def halve(plane: Plane, downscaler: str) -> Plane:
 
     Args:
         plane: ``(H, W) uint8``, H and W even.
-        downscaler: ``"area"`` or ``"lanczos"``.
+        downscaler: ``"area"``, ``"bicubic"`` or ``"lanczos"``.
 
     Returns:
         ``(H / 2, W / 2) uint8``.
@@ -140,12 +141,12 @@ def halve(plane: Plane, downscaler: str) -> Plane:
     height, width = plane.shape
     if height % 2 or width % 2:
         raise ValueError(f"cannot halve an odd size: {width}x{height}")
-    if downscaler == "area":
-        return np.asarray(
-            cv2.resize(plane, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8
-        )
+    if downscaler in ("area", "bicubic"):
+        kernel = Downscaler(downscaler)
+        reduced = resize_plane(plane, width // 2, height // 2, 8, downscaler=kernel)
+        return np.asarray(reduced, np.uint8)
     if downscaler != "lanczos":
-        raise ValueError(f"unknown downscaler {downscaler!r}: area or lanczos")
+        raise ValueError(f"unknown downscaler {downscaler!r}: area, bicubic or lanczos")
     # OpenCV's own Lanczos does not widen its kernel when it shrinks a picture, so it aliases.
     distance = (np.arange(4 * _LANCZOS_LOBES) - 2 * _LANCZOS_LOBES + 0.5) / 2
     taps = np.sinc(distance) * np.sinc(distance / _LANCZOS_LOBES)
@@ -197,7 +198,15 @@ def make_pairs(
     return pairs
 
 
-def sample_pairs(source: Path, coded: Path, scale: Fraction, count: int) -> PairSet:
+def sample_pairs(
+    source: Path,
+    coded: Path,
+    scale: Fraction,
+    count: int,
+    *,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+) -> PairSet:
     """Pairs of decoded and source pictures, spread evenly over a title of any length.
 
     Args:
@@ -205,6 +214,8 @@ def sample_pairs(source: Path, coded: Path, scale: Fraction, count: int) -> Pair
         coded: The same pictures, coded at reduced size.
         scale: Size of the source relative to the coded one.
         count: Pairs that are kept, about; memory holds at most twice as many.
+        start: First presentation time to take, in seconds of the coded one.
+        end: First presentation time not to take any more.
 
     Returns:
         Luma pairs of 8 bits.
@@ -215,9 +226,14 @@ def sample_pairs(source: Path, coded: Path, scale: Fraction, count: int) -> Pair
     kept: list[tuple[Plane, Plane]] = []
     stride = 1
     with open_media(source) as original, open_media(coded) as media:
-        for index, (wanted, got) in enumerate(
-            zip(original.pictures(), media.pictures(), strict=False)
-        ):
+        # Times are counted from each file's first picture.
+        lag = (original.video.start or Fraction(0)) - (media.video.start or Fraction(0))
+        half = 1 / (2 * (media.video.frame_rate or Fraction(25)))
+        earlier = None if start is None else start + lag - half
+        pictures = zip(original.pictures(start=earlier), media.pictures(start=start), strict=False)
+        for index, (wanted, got) in enumerate(pictures):
+            if end is not None and got.pts >= end:
+                break
             if index % stride:
                 continue
             small = got.picture

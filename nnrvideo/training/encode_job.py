@@ -7,18 +7,14 @@ that the verb has, and no parameter that makes an encoder read or write files of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 from nnrvideo.jobs import JSON, Field, Kind
+from nnrvideo.training.kinds import LEVELS, MODES, SPEEDS, TARGETS, TIERS, TRAINING_OPTIONS
 
-MODES: Final = ("base", "enhance", "sr1.5x", "sr2x", "auto")
-AUTO: Final = ("enhance", "sr2x")
-TIERS: Final = ("S", "M", "L")
 SUFFIXES: Final = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".m2ts", ".ivf", ".obu"}
     | {".h264", ".264", ".avc", ".h265", ".265", ".hevc"}
@@ -29,8 +25,6 @@ OPTIONS: Final = frozenset(
     | {"x264-params", "x265-params", "svtav1-params", "movflags"}
 )
 
-_TRAINING: Final = ("tiers", "steps", "seed")
-_TRAINABLE: Final = ("libx264", "libx265")
 _CRF: Final = "22"
 # Parameters of x264, x265 and SVT-AV1 that name files, besides those with "file" in the name.
 _FILE_PARAMETERS: Final = frozenset(
@@ -48,14 +42,11 @@ def check_arguments(arguments: Mapping[str, JSON]) -> None:
     """
     mode = arguments.get("mode", "base")
     if mode == "base":
-        for name in _TRAINING:
+        for name in TRAINING_OPTIONS:
             if name in arguments:
                 raise ValueError(f"{name}: is for training; mode 'base' trains nothing")
-    elif isinstance(mode, str):
-        if "network" in arguments:
-            raise ValueError(f"network: is for mode 'base'; {mode!r} trains its own")
-        if arguments.get("codec", "libx265") not in _TRAINABLE:
-            raise ValueError(f"codec: networks are trained for {' and '.join(_TRAINABLE)}")
+    elif isinstance(mode, str) and "network" in arguments:
+        raise ValueError(f"network: is for mode 'base'; {mode!r} trains its own")
     target = arguments.get("target")
     if isinstance(target, str) and Path(target).suffix.lower() not in SUFFIXES:
         raise ValueError(f"target: the suffix must be out of {', '.join(sorted(SUFFIXES))}")
@@ -149,24 +140,12 @@ def _with_given_network(
 def _with_own_network(
     given: Mapping[str, Any], source: Path, target: Path, common: Mapping[str, Any]
 ) -> dict[str, JSON]:
-    from nnrvideo.training.title import TitleSettings, encode_title
+    from nnrvideo.training.title import encode_title, settings_of
 
-    mode = given["mode"]
-    settings = TitleSettings(
-        modes=AUTO if mode == "auto" else (mode,),
-        **{name: given[name] for name in _TRAINING if name in given},
-    )
-    facts: dict[str, JSON] = _finite(asdict(encode_title(source, target, settings, **common)))
+    settings = settings_of(given["mode"], given)
+    facts: dict[str, JSON] = encode_title(source, target, settings, **common).to_json()
+    del facts["training_seconds"]  # not the same each time
     return facts
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinity, which is the PSNR of pictures without error: null."""
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 #: What a job list calls ``encode``.
@@ -176,10 +155,18 @@ ENCODE: Final = Kind(
         "source": Field("file", required=True),
         "target": Field("name", required=True),
         "network": Field("file"),
-        "mode": Field("text", choices=MODES),
+        "mode": Field("text", choices=("base", *MODES, "auto")),
+        "metric": Field("text", choices=TARGETS),
+        "speed": Field("text", choices=SPEEDS),
+        "budget": Field("number"),
+        "complexity_limit": Field("number"),
+        "updates": Field("texts", choices=LEVELS),
+        "repeat": Field("text"),
+        "passes": Field("integer", choices=(1, 2)),
         "tiers": Field("texts", choices=TIERS),
         "steps": Field("integer"),
         "seed": Field("integer"),
+        "threads": Field("integer"),
         "duration": Field("text"),
         "codec": Field("text"),
         "options": Field("map"),

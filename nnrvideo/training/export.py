@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +33,15 @@ def to_onnx(tensors: Mapping[str, npt.NDArray[np.float32]], *, name: str | None 
     return build_block_network(tensors, name=name or _NAMES[out_block_of(tensors)])
 
 
-def to_nnc(trained: Trained, *, name: str | None = None) -> bytes:
+def to_nnc(
+    trained: Trained, *, name: str | None = None, ids: Literal["names", "short"] = "names"
+) -> bytes:
     """Codes a trained network with the quantisation that it was trained for.
 
     Args:
         trained: Result of training.
         name: Name of the graph; None for what it does, such as ``sr2x_luma``.
+        ids: How tensors are named, see :func:`nnrvideo.model.pack`.
 
     Returns:
         The NNC bitstream with the graph as its topology.
@@ -45,9 +49,9 @@ def to_nnc(trained: Trained, *, name: str | None = None) -> bytes:
     Raises:
         ModelError: The bitstream decodes to other values than the network was trained with.
     """
-    # The master weights go in: the encoder's quantiser then takes the decisions of the training.
-    network = load_onnx(to_onnx(trained.master, name=name))
-    data = pack(network, encode_settings(trained.plan))
+    # Values that are quantised already are levels times steps, which the encoder finds again.
+    network = load_onnx(to_onnx(trained.tensors, name=name))
+    data = pack(network, encode_settings(trained.plan), ids=ids)
     _verify(unpack(data).require_network(), trained)
     return data
 
@@ -55,6 +59,8 @@ def to_nnc(trained: Trained, *, name: str | None = None) -> bytes:
 def encode_settings(plan: QuantPlan) -> EncodeSettings:
     """The encoder's settings that quantise as a plan does: by distortion alone."""
     return EncodeSettings(
+        preset="slow",
+        codebook="never",  # it would change values that training has not seen
         qp_density=plan.qp_density,
         qp_per_tensor=dict(plan.qp),
         dependent_quantisation=plan.dependent,

@@ -14,7 +14,7 @@ side and produces an exact multiple of the remaining size, as an NNPFC SEI messa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -115,18 +115,27 @@ class BlockNet(nn.Module):
             raise ValueError("the tensors are not those of a block network") from error
         return net
 
-    def weights(self) -> dict[str, torch.Tensor]:
+    def weights(
+        self, quantise: Callable[[str, torch.Tensor], torch.Tensor] = lambda _name, tensor: tensor
+    ) -> dict[str, torch.Tensor]:
         """The tensors that the exported network holds, by name.
+
+        Args:
+            quantise: Maps name and tensor to the tensor as a decoder will have it.
 
         Returns:
             Name to tensor, in the order of execution.  The stem is the exported one: it takes
             samples in [0, 1], because the centring of the input is folded into it.
         """
         trained: dict[str, torch.Tensor] = dict(self.named_parameters())
-        stem = trained["stem.weight"] * INPUT_GAIN
-        # Moving the mean into the bias is exact, because nothing is padded.
-        bias = trained["stem.bias"] - INPUT_MEAN * stem.sum(dim=(1, 2, 3))
-        return trained | {"stem.weight": stem, "stem.bias": bias, "skip.weight": self.skip}
+        stem = quantise("stem.weight", trained["stem.weight"] * INPUT_GAIN)
+        # Moving the mean into the bias is exact, because nothing is padded.  It must be that of
+        # the quantised weights: the mean of the input is large against its detail, and what
+        # rounding does to the weights' sum would shift everything.
+        trained["stem.bias"] = trained["stem.bias"] - INPUT_MEAN * stem.sum(dim=(1, 2, 3))
+        others = {name: tensor for name, tensor in trained.items() if name != "stem.weight"}
+        others["skip.weight"] = self.skip
+        return {"stem.weight": stem} | {n: quantise(n, tensor) for n, tensor in others.items()}
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
         """Runs the network; see the class."""

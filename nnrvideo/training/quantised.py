@@ -18,10 +18,13 @@ import numpy.typing as npt
 from nnrvideo.entropy import quant
 from nnrvideo.training._torch import torch
 
-#: QP of biases: step 1.25 * 2^-19, as good as lossless.
-BIAS_QP = -75
+#: QP of biases: step 1.5 * 2^-13, errors far below one grey level.
+BIAS_QP = -50
 #: QP of the interpolation taps: step 2^-12, errors far below one grey level.
 SKIP_QP = -48
+
+# Measured: rounding the stem at the others' step cost 0.06 dB, the tail 0.02, others 0.01 or less.
+_FINER = {"stem.weight": 0.4, "tail.weight": 0.7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,9 @@ def plan_quantisation(
 
     Args:
         tensors: Trained tensors by name, as exported.
-        relative_step: Step of a weight tensor divided by its standard deviation.  With dependent
-            quantisation 0.1 to 0.2 costs 4 to 5 bits a weight; without it, double the value.
+        relative_step: Step of a weight tensor divided by its standard deviation, but for the
+            first and the last layer, whose errors show more.  0.4 costs about 3.5 bits a weight
+            with uniform quantisation; dependent quantisation takes half the value.
         qp_density: ``qp_density`` of the stream.
         dependent: Whether the stream will use dependent quantisation.
 
@@ -83,7 +87,8 @@ def plan_quantisation(
         elif values.ndim < 2:
             qps[name] = BIAS_QP
         else:
-            qps[name] = qp_for_step(relative_step * float(values.std()), qp_density)
+            finer = _FINER.get(name, 1.0)
+            qps[name] = qp_for_step(finer * relative_step * float(values.std()), qp_density)
     return QuantPlan(qps, qp_density, dependent)
 
 

@@ -9,6 +9,8 @@ on a scale of 0 to 1 the gradients come near Adam's epsilon and nothing is learn
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -21,6 +23,8 @@ from nnrvideo.training.nets import NetShape, interpolate
 
 PEAK: Final = 255.0
 
+_REMEMBERED: Final = 50  # norms of gradients
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -30,8 +34,10 @@ class Progress:
         phase: ``"float"`` or ``"quantised"`` of a training, or ``"adapt"``.
         step: Steps done in this phase.
         steps: Steps of this phase.
-        loss: Mean squared error (scale 0 to 255) of recent steps.
+        loss: Mean squared error (scale 0 to 255) of recent steps, or on crops that stay the same.
         interpolation_loss: The same of plain bicubic interpolation on the same crops.
+        done: Steps done in all phases.
+        total: Steps of all phases.
     """
 
     phase: str
@@ -39,6 +45,24 @@ class Progress:
     steps: int
     loss: float
     interpolation_loss: float
+    done: int
+    total: int
+
+    @property
+    def gain(self) -> float:
+        """Decibels over plain interpolation."""
+        return gain(self.loss, self.interpolation_loss)
+
+
+def gain(loss: float, interpolation_loss: float) -> float:
+    """Decibels by which an error is smaller than that of plain interpolation."""
+    if not loss or not interpolation_loss:
+        return (
+            0.0
+            if loss == interpolation_loss
+            else math.copysign(math.inf, interpolation_loss - loss)
+        )
+    return 10 * math.log10(interpolation_loss / loss)
 
 
 class Batch(NamedTuple):
@@ -149,6 +173,30 @@ def batch_error(
     return BatchError(
         (error * weight).mean(), float(error.detach().mean()), float(plain_error.mean())
     )
+
+
+class GradientLimit:
+    """Holds gradients down to the usual length of recent ones.
+
+    A few crops far worse than the rest, as at a scene cut, otherwise push a small network so far
+    that its units die and nothing but the interpolation is left.
+
+    Args:
+        norms: Lengths of the last gradients, as :attr:`norms` was when a run was interrupted.
+    """
+
+    def __init__(self, norms: Iterable[float] = ()) -> None:
+        self.norms = list(norms)
+
+    def apply(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Shortens the gradients, all by the same factor, if together they are longer."""
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        norm = math.sqrt(sum(float((each.double() ** 2).sum()) for each in gradients))
+        self.norms = [*self.norms[1 - _REMEMBERED :], norm]
+        usual = statistics.median(self.norms)
+        if norm > usual:
+            for each in gradients:
+                each.mul_(usual / norm)
 
 
 def scheduled_rate(step: int, steps: int, peak: float, warm_up: float) -> float:

@@ -11,6 +11,7 @@ import pytest
 from nnrvideo.authoring import embed, extract, probe, strip
 from nnrvideo.container import VideoWriter, open_media, remux
 from nnrvideo.errors import CarriageError, ContainerError
+from nnrvideo.report.bits import count_bits
 from nnrvideo.sei import Nnpfc, parse_records
 
 SUFFIXES = ["webm", "mkv", "mp4"]
@@ -31,6 +32,26 @@ def base(payload: bytes = b"network" * 50, nnpfc_id: int = 7) -> Nnpfc:
 @pytest.fixture
 def clip(make_clip, tmp_path):
     return make_clip(tmp_path / "clip.webm", codec="libvpx-vp9")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_its_bits_are_counted(clip, tmp_path, suffix):
+    bare = tmp_path / f"bare.{suffix}"
+    remux(clip, bare, None)
+    target = tmp_path / f"net.{suffix}"
+    embed(bare, target, base(bytes(range(256)) * 40))
+    with open_media(bare) as media:
+        plain, _ = count_bits(media)
+    with open_media(target) as media:
+        bits, units = count_bits(media)
+    assert bits.video == plain.video == plain.total
+    size = 256 * 40 * (1 if suffix == "mp4" else 4 / 3)
+    assert size <= bits.base / 8 <= size + 100
+    assert bits.repeats >= 2 * bits.base
+    assert sum(unit.networks for unit in units) == bits.networks
+    # Base64 and all: what the file has grown by, but for its own headers.
+    grown = target.stat().st_size - bare.stat().st_size
+    assert bits.networks / 8 == pytest.approx(grown, abs=1000)
 
 
 def streams(path) -> list[tuple[str, str | None]]:

@@ -9,6 +9,7 @@ import pytest
 
 from nnrvideo.authoring import coded_size
 from nnrvideo.errors import ModelError
+from nnrvideo.picture import ChromaFormat
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,18 @@ def test_sizes_are_even_and_what_does_not_divide_is_cut(
     scale: Fraction, size: tuple[int, int], coded: tuple[int, int], final: tuple[int, int]
 ) -> None:
     assert coded_size(*size, (scale, scale)) == (coded, final)
+
+
+def test_half_chroma_samples_are_cut() -> None:
+    sizes = {
+        ChromaFormat.C420: (852, 480),
+        ChromaFormat.C422: (852, 481),
+        ChromaFormat.C444: (853, 481),
+    }
+    for chroma, size in sizes.items():
+        assert coded_size(853, 481, (Fraction(1), Fraction(1)), chroma) == (size, size)
+    with pytest.raises(ModelError, match="too small"):
+        coded_size(1, 9, (Fraction(1), Fraction(1)), ChromaFormat.C420)
 
 
 def test_networks_that_reduce_are_refused() -> None:

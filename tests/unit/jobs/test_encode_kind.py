@@ -10,6 +10,7 @@ from nnrvideo.cli.args import _ENCODER_OPTIONS
 from nnrvideo.errors import JobError
 from nnrvideo.jobs import JobList, run_jobs
 from nnrvideo.training.encode_job import ENCODE, OPTIONS
+from nnrvideo.training.kinds import TRAINING_OPTIONS
 
 
 def one_job(tmp_path, **arguments):
@@ -44,7 +45,8 @@ def test_encodes_with_the_shipped_network(make_clip, tmp_path):
         ({"steps": 10}, "steps: is for training"),
         ({"mode": "sr3x"}, "mode: must be out of base, enhance"),
         ({"mode": "auto", "network": "n.nnc"}, "network: is for mode 'base'"),
-        ({"mode": "auto", "codec": "libvpx-vp9"}, "codec: networks are trained for libx264 and"),
+        ({"metric": "vmaf"}, "metric: is for training"),
+        ({"mode": "auto", "metric": "mse"}, "metric: must be out of psnr, ms-ssim"),
         ({"duration": "soon"}, "duration: must be a number of seconds"),
         ({"duration": "1/0"}, "duration: must be a number of seconds"),
         ({"duration": "-1"}, "duration: must be positive"),
@@ -60,6 +62,10 @@ def test_encodes_with_the_shipped_network(make_clip, tmp_path):
 def test_refuses_by_name_before_anything_runs(tmp_path, wrong, message):
     with pytest.raises(JobError, match=f"job 'a': {message}" if ": " in message else message):
         one_job(tmp_path, **wrong)
+
+
+def test_takes_the_training_options_of_the_command_line():
+    assert set(TRAINING_OPTIONS) < set(ENCODE.fields)
 
 
 def test_honest_parameters_pass(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnrvideo.metrics import BdMethod, bd_psnr, bd_rate, bjontegaard
-from nnrvideo.metrics.bdrate import curve_between
+from nnrvideo.metrics.bdrate import curve_between, quality_at
 
 CURVE = [(100.0, 30.0), (200.0, 33.0), (400.0, 35.5), (800.0, 37.0)]
 
@@ -209,3 +209,13 @@ def test_drawn_curve_goes_through_its_points():
     for index, point in enumerate(CURVE):
         assert drawn[16 * index] == pytest.approx(point)
     assert all(b[1] > a[1] for a, b in zip(drawn, drawn[1:], strict=False))
+
+
+def test_quality_between_points_and_nothing_beyond_them():
+    for rate, quality in CURVE:
+        assert quality_at(CURVE, rate) == pytest.approx(quality)
+    for rate, quality in curve_between(CURVE, 30)[1:-1]:
+        assert quality_at(CURVE, rate) == pytest.approx(quality)
+    for rate in (99.9, 800.1):
+        with pytest.raises(ValueError, match="beyond"):
+            quality_at(CURVE, rate)

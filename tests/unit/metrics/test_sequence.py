@@ -100,3 +100,20 @@ def test_pictures_smaller_than_the_window_of_ssim():
     small = picture(BASE[:8, :8])
     meter.add(small, small)
     assert set(meter.finish().absent) == {"ssim_y", "ms_ssim_y"}
+
+
+def test_figures_of_pictures_add_up():
+    rng = np.random.default_rng(3)
+    lumas = [rng.integers(0, 200, (176, 192)).astype(np.uint8) for _ in range(4)]
+    with SequenceMeter() as meter:
+        for number, luma in enumerate(lumas):
+            noisy = luma + rng.integers(0, 9, luma.shape).astype(np.uint8)
+            pair = [Picture((plane,), ChromaFormat.MONO) for plane in (luma, noisy)]
+            meter.add(*pair, new_scene=number == 2)
+        found = meter.finish()
+    assert [picture.flicker is None for picture in found.pictures] == [True, False, True, False]
+    changes = [picture.flicker for picture in found.pictures if picture.flicker]
+    level = math.sqrt(sum(c.squared for c in changes) / sum(c.samples for c in changes))
+    assert found.quality.flicker == pytest.approx(level)
+    mean = sum(picture.ms_ssim_y for picture in found.pictures) / 4
+    assert found.quality.ms_ssim_y == pytest.approx(mean)

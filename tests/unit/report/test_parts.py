@@ -48,6 +48,12 @@ def test_black_film_and_tiny_pictures():
     assert starts([np.zeros((5, 5), np.uint8)] * 5) == [0]
 
 
+def test_black_stretches_are_scenes_of_their_own_however_they_fade():
+    picture, black = texture(3).astype(float), np.full((96, 128), 16, np.uint8)
+    fade = [(16 + (picture - 16) * step / 20).astype(np.uint8) for step in range(1, 21)]
+    assert starts([*[black] * 12, *fade, *fade[::-1], *[black] * 12]) == [0, 12, 52]
+
+
 def test_the_cut_in_a_real_clip(shared):
     finder = SceneFinder()
     with open_media(shared / "data" / "clips" / "bbb_bunny_1080p60.mp4") as media:

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from nnrvideo.picture import ChromaFormat, Picture, PictureFormat
-from nnrvideo.runtime.resample import Upscaler, change_depth, resize_picture, resize_plane
+from nnrvideo.runtime.resample import (
+    Downscaler,
+    Upscaler,
+    change_depth,
+    resize_picture,
+    resize_plane,
+)
 
 
 @pytest.mark.parametrize("upscaler", list(Upscaler))
@@ -32,6 +38,36 @@ def test_ramp_keeps_its_values_at_twice_the_size():
     twice = resize_plane(ramp, 100, 40, 8).astype(int)
     # Centres are aligned: output j lies at input (j + 0.5) / 2 - 0.5, so on 2j - 1.
     assert np.abs(twice[10, 4:-4] - (2 * np.arange(100)[4:-4] - 1)).max() <= 1
+
+
+@pytest.mark.parametrize("downscaler", list(Downscaler))
+@pytest.mark.parametrize("size", [(32, 24), (48, 36), (64, 24), (37, 1)])
+def test_reducing_keeps_levels_and_places(downscaler, size):
+    width, height = size
+    columns = np.linspace(200, 800, 64)
+    plane = np.tile(np.rint(columns).astype(np.uint16), (48, 1))
+    reduced = resize_plane(plane, width, height, 10, downscaler=downscaler)
+    assert reduced.shape == (height, width)
+    assert reduced.dtype == np.uint16
+    centres = (np.arange(width) + 0.5) * 64 / width - 0.5
+    inner = slice(3, -3)
+    assert np.abs(reduced[0] - np.interp(centres, np.arange(64), columns))[inner].max() <= 1.5
+
+
+def test_bicubic_reducing_blurs_and_aliases_less_than_the_mean_of_the_area():
+    def amplitude(frequency, downscaler):
+        wave = np.rint(128 + 100 * np.cos(2 * np.pi * frequency * (np.arange(256) + 0.5)))
+        plane = np.tile(wave.astype(np.uint8), (8, 1))
+        return resize_plane(plane, 128, 4, 8, downscaler=downscaler)[1, 16:-16].std()
+
+    assert amplitude(0.15, Downscaler.BICUBIC) > 1.03 * amplitude(0.15, Downscaler.AREA)
+    assert amplitude(0.4, Downscaler.BICUBIC) < 0.1 * amplitude(0.4, Downscaler.AREA)
+
+
+def test_bicubic_reducing_clips_its_overshoot_to_the_bit_depth():
+    plane = np.zeros((16, 16), np.uint16)
+    plane[:, 8:] = 1023
+    assert resize_plane(plane, 8, 8, 10, downscaler=Downscaler.BICUBIC).max() == 1023
 
 
 def test_same_size_is_the_same_array():

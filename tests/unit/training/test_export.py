@@ -94,9 +94,9 @@ def test_bitstream_decodes_to_the_trained_values(trained: Trained) -> None:
 
 
 def test_other_values_than_trained_are_noticed(trained: Trained) -> None:
-    finer = {name: qp - 4 for name, qp in trained.plan.qp.items()}
+    coarser = {name: qp + 4 for name, qp in trained.plan.qp.items()}
     with pytest.raises(ModelError, match="other values"):
-        to_nnc(replace(trained, plan=replace(trained.plan, qp=finer)))
+        to_nnc(replace(trained, plan=replace(trained.plan, qp=coarser)))
 
 
 def test_enlarger_matches_torch_after_rounding(trained: Trained, pairs: PairSet) -> None:

@@ -40,7 +40,7 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("downscaler", ["area", "lanczos"])
+@pytest.mark.parametrize("downscaler", ["area", "bicubic", "lanczos"])
 def test_halving_does_not_shift(downscaler: str) -> None:
     ramp = np.broadcast_to(np.arange(20, 148, 2, dtype=np.uint8), (32, 64)).copy()
     halved = halve(ramp, downscaler)

@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 import torch
 
 from nnrvideo.entropy import quant
+from nnrvideo.training.nets import INPUT_MEAN, BlockNet, NetShape
 from nnrvideo.training.quantised import (
     QuantPlan,
     plan_quantisation,
@@ -41,14 +42,20 @@ def test_gradient_passes_unchanged() -> None:
     assert torch.equal(weight.grad, wanted)
 
 
-def test_biases_and_taps_get_fine_steps() -> None:
+def test_first_and_last_layer_biases_and_taps_get_finer_steps() -> None:
+    weight = np.ones((2, 1, 6, 6), np.float32) * np.float32([[[[0.5]]], [[[-0.5]]]])
     tensors = {
-        "stem.weight": np.ones((2, 1, 6, 6), np.float32) * np.float32([[[[0.5]]], [[[-0.5]]]]),
+        "stem.weight": weight,
+        "body.0.weight": weight,
+        "tail.weight": weight,
         "stem.bias": np.float32([0.123456, -0.2]),
         "skip.weight": np.full((16, 1, 6, 6), 0.1, np.float32),
     }
     plan = plan_quantisation(tensors, relative_step=0.25)
-    assert quant.step_size(plan.qp["stem.weight"], 2) == 0.125
+    stem, body, tail = (
+        quant.step_size(plan.qp[f"{name}.weight"], 2) for name in ("stem", "body.0", "tail")
+    )
+    assert stem < tail < body == 0.125
     for name in ("stem.bias", "skip.weight"):
         np.testing.assert_allclose(plan.quantise(name, tensors[name]), tensors[name], atol=3e-4)
 
@@ -62,3 +69,12 @@ def test_qp_for_step_inverts_step_size(density: int) -> None:
 def test_flat_tensor_has_no_step() -> None:
     with pytest.raises(ValueError, match="positive"):
         plan_quantisation({"w": np.ones((2, 2), np.float32)}, relative_step=0.1)
+
+
+def test_rounding_the_stem_does_not_shift_what_flat_pictures_give() -> None:
+    net = BlockNet(NetShape(channels=8, convolutions=3))
+    weights = net.weights(lambda name, each: each if "bias" in name else torch.round(each * 5) / 5)
+    stem = weights["stem.weight"]
+    assert not torch.equal(stem, net.weights()["stem.weight"])
+    flat = INPUT_MEAN * stem.sum(dim=(1, 2, 3)) + weights["stem.bias"]
+    torch.testing.assert_close(flat, net.stem.bias)

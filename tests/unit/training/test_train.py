@@ -40,7 +40,7 @@ def test_training_beats_interpolation(pairs: PairSet) -> None:
     train(pairs, TINY, checkpoint_every=10, progress=reports.append)
     first, last = reports[0], reports[-1]
     assert [report.phase for report in reports] == ["float"] * 6 + ["quantised"]
-    assert last.loss < 0.8 * first.loss
+    assert last.loss < 0.9 * first.loss
     assert last.loss < 0.8 * last.interpolation_loss
 
 

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of ``nnrvideo encode`` that trains networks: its options and its table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnrvideo.cli.args import check_output, encoder_options
+from nnrvideo.cli.exits import Exit, UsageError
+from nnrvideo.cli.progress import progress
+from nnrvideo.cli.report import human_bytes, print_json, print_pairs, print_table
+from nnrvideo.training.kinds import LEVELS, SPEEDS, TARGETS, TIERS, TRAINING_OPTIONS
+
+if TYPE_CHECKING:
+    from nnrvideo.training.title import Candidate, TitleReport, TitleSettings
+
+_SPELT = {"metric": "--target", "passes": "-pass"}
+
+
+def training_option(options: argparse.Namespace) -> str | None:
+    """An option that means something only where a network is trained, if one was given."""
+    for name in (*TRAINING_OPTIONS, "work", "report"):
+        if getattr(options, name) is not None:
+            return _SPELT.get(name, f"--{name.replace('_', '-')}")
+    return None
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Options of training and of the choice."""
+    add = parser.add_argument_group("networks trained on the title").add_argument
+    add(
+        "--target",
+        dest="metric",
+        choices=TARGETS,
+        help="metric that decides (default: psnr, of luma; vmaf needs an ffmpeg with libvmaf: "
+        "pip install 'nnrvideo[vmaf]')",
+    )
+    add(
+        "--speed",
+        choices=SPEEDS,
+        help="fast: tier S, 500 steps, no updates; medium: tier S, 1500 steps, updates; slow: "
+        "tiers S and M, 4500 steps, updates trained three times as long (default: medium); "
+        "options that are given count more",
+    )
+    add(
+        "--tiers",
+        type=lambda text: _list_of(text, TIERS),
+        metavar="S,M,L",
+        help="sizes of networks to try: 16, 32, 64 channels (default: S)",
+    )
+    add("--steps", type=int, metavar="N", help="training steps (default: 1500)")
+    add(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="CPU time for all training together (default: what the steps take); how many steps "
+        "that are depends on the machine, so the result does, too",
+    )
+    add(
+        "--complexity-limit",
+        type=float,
+        metavar="KMAC",
+        help="thousands of multiply-accumulates for each output sample that receivers can spend; "
+        "larger networks are left out (default: no limit)",
+    )
+    add(
+        "--updates",
+        type=lambda text: () if text == "none" else _list_of(text, LEVELS),
+        metavar="LIST",
+        help="what updates for scenes may change: bias, last (layer, and biases), all; each is "
+        "tried and what is worth its bits is sent; none for one network throughout (default: "
+        "bias,last,all)",
+    )
+    add(
+        "--repeat",
+        type=Fraction,
+        metavar="SECONDS",
+        help="repeat the network at random access points inside a coded video sequence after so "
+        "long at the earliest; who tunes in between sees plain pictures till then. Where a "
+        "sequence starts, as at each IDR picture, it is always repeated (default: 10)",
+    )
+    add("--seed", type=int, metavar="N", help="of the training (default: 1)")
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads of training and measuring; the same file each time only with 1 (default: 1)",
+    )
+    add(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="keep intermediate results in DIR, and use what lies there; a run that was killed "
+        "goes on from there (default: a hidden folder beside OUT, removed after success)",
+    )
+    add(
+        "-pass",
+        dest="passes",
+        type=int,
+        choices=(1, 2),
+        help="2: code in two passes, for -b:v; libx264 and libx265 (default: 1)",
+    )
+    add(
+        "--report",
+        type=Path,
+        metavar="OUT.html|json",
+        help="write the report of the result, or of the best network if none was worth it, "
+        "against the plain encodes",
+    )
+
+
+def _list_of(text: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    chosen = tuple(text.split(","))
+    if not set(chosen) <= set(names) or len(set(chosen)) < len(chosen):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list out of {','.join(names)}")
+    return chosen
+
+
+def encode_with_own_network(options: argparse.Namespace) -> int:
+    """Trains on the title and keeps what is worth its bits."""
+    from nnrvideo.training.title import encode_title, settings_of
+
+    if options.report is not None:
+        if options.report.suffix.lower() not in (".html", ".json"):
+            raise UsageError(f"--report takes a file .html or .json, not {options.report}")
+        check_output(options.report, overwrite=options.overwrite)
+    settings = settings_of(options.mode, vars(options))
+    with progress("working", quiet=options.quiet, lines_to=options.progress) as show:
+        report = encode_title(
+            options.input,
+            options.output,
+            settings,
+            codec=options.codec,
+            options=encoder_options(options),
+            overwrite=options.overwrite,
+            duration=options.duration,
+            work=options.work,
+            say=_say if options.verbose else lambda _line: None,
+            progress=show,
+            before_cleaning=lambda found: _write_report(options, settings, found),
+        )
+    if options.json:
+        print_json({"output": str(options.output), **report.to_json()})
+    elif not options.quiet:
+        _print(options, report)
+    return Exit.OK
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _write_report(options: argparse.Namespace, settings: TitleSettings, found: TitleReport) -> None:
+    if options.report is None:
+        return
+    import json
+
+    from nnrvideo import __version__
+    from nnrvideo.files import write_bytes
+    from nnrvideo.metrics import VmafError, find_vmaf
+    from nnrvideo.report import MeasureOptions, make_report, render, to_json
+
+    if not found.candidates:
+        _say(f"no report: {'; '.join(found.notes) or 'no network was tried'}")
+        return
+    try:
+        tool = find_vmaf()
+    except VmafError:
+        if settings.target == "vmaf":
+            raise
+        tool = None
+    result, *anchors = found.files
+    title = options.input.name
+    if found.chosen is None:
+        best = max(found.candidates, key=lambda each: each.gain)
+        title += f": {best.name}, not worth its bits"
+    report = make_report(
+        options.input,
+        [result],
+        [anchors],
+        MeasureOptions(vmaf=tool, crop_size=192, max_pictures=found.pictures),
+        title=title,
+        anchor_names=[f"plain {options.codec}"],
+        software=f"nnrvideo {__version__}",
+    )
+    if options.report.suffix.lower() == ".html":
+        text = render(report)
+    else:
+        text = json.dumps(to_json(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    write_bytes(options.report, text.encode(), overwrite=options.overwrite)
+
+
+def _print(options: argparse.Namespace, report: TitleReport) -> None:
+    unit = {"psnr": "dB", "ms-ssim": "MS-SSIM", "vmaf": "VMAF"}[report.target]
+    digits = 4 if report.target == "ms-ssim" else 2
+    header = ("", "bits", "video", "base", "updates", "repeats", "activations", unit, "gain")
+    rows = []
+    for point in report.curve:
+        name = f"plain, {point.knob}"
+        rows.append((name, str(point.bits.total), *[""] * 5, f"{point.quality:.{digits}f}", ""))
+    for each in report.candidates:
+        bits = each.point.bits
+        kinds = (bits.total, bits.video, bits.base, bits.updates, bits.repeats, bits.activations)
+        rows.append(
+            (
+                f"{each.name}, {each.point.knob}",
+                *map(str, kinds),
+                f"{each.point.quality:.{digits}f}",
+                f"{each.gain:+.{digits}f}",
+            )
+        )
+    print_table(header, rows, "bits by kind; gain against plain at the same bits")
+    chosen = report.chosen
+    pairs = {
+        "chosen": "plain: no network is worth its bits here" if chosen is None else chosen.name,
+        "pictures": str(report.pictures),
+        "training": f"{report.training_seconds:.0f} CPU seconds",
+        "file": human_bytes(options.output.stat().st_size),
+    }
+    if chosen is not None:
+        pairs["network"] = (
+            f"{human_bytes(chosen.network_bytes)}, {chosen.kmac_per_sample:.2f} kMAC a sample"
+        )
+        if chosen.variant != "whole":
+            pairs["scenes"] = _scenes(chosen)
+    print_pairs(f"{options.input} -> {options.output}", pairs)
+    if any(report.cropped):
+        columns, rows_cut = report.cropped
+        print(f"  note: cut off {columns} columns and {rows_cut} rows, to divide evenly")
+    for line in report.notes:
+        print(f"  note: {line}")
+
+
+def _scenes(chosen: Candidate) -> str:
+    return ", ".join(f"{scene.start:.2f} s {scene.option}" for scene in chosen.scenes)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nnrvideo encode`` with networks of the title's own: table, JSON, report, one line of error."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
+
+from nnrvideo.cli.main import main
+from nnrvideo.report import from_json
+
+
+@pytest.fixture(scope="module")
+def film(make_clip, tmp_path_factory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("film") / "film.mp4", frames=6)
+
+
+def encode(film: Path, target: Path, *more: str) -> int:
+    return main(
+        ["encode", "-i", str(film), str(target), "--mode", "enhance", "--steps", "10",
+         "-c:v", "libx264", "-preset", "ultrafast", "-crf", "34", *more]
+    )  # fmt: skip
+
+
+def fails(capsys, code: int, status: int) -> str:
+    assert status == code
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_table_says_what_was_tried(film, tmp_path, capsys) -> None:
+    assert encode(film, tmp_path / "out.mp4", "--report", str(tmp_path / "r.html")) == 0
+    told = capsys.readouterr().out
+    for words in ("plain, CRF 34", "enhance S, CRF 34", "chosen", "no network is worth its bits"):
+        assert words in told
+    page = (tmp_path / "r.html").read_text()
+    assert "enhance S, not worth its bits" in page and "plain libx264" in page
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out.mp4", "r.html"]
+
+
+def test_the_same_for_programs(film, tmp_path, capsys) -> None:
+    report = tmp_path / "r.json"
+    options = ["--json", "--report", str(report), "--work", str(tmp_path / "work")]
+    assert encode(film, tmp_path / "out.mp4", *options, "--updates", "none") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["target"] == "psnr" and facts["chosen"] is None
+    (tried,) = facts["candidates"]
+    assert tried["mode"] == "enhance" and tried["point"]["bits"]["base"] > 8000
+    assert tried["gain"] < 0 and tried["kmac_per_sample"] == 1.545
+    assert facts["plain"]["bits"]["video"] > 0
+    found = from_json(report.read_bytes())
+    assert len(found.anchors) == len(facts["curve"]) >= 3
+    assert found.coded[0].bits.networks > 8000
+    assert (tmp_path / "work").is_dir()
+
+
+def test_options_of_training_need_a_mode_that_trains(film, tmp_path, capsys) -> None:
+    for option, spelt in (
+        (["--target", "vmaf"], "--target"),
+        (["--budget", "3"], "--budget"),
+        (["-pass", "2"], "-pass"),
+        (["--complexity-limit", "1"], "--complexity-limit"),
+        (["--work", "x"], "--work"),
+    ):
+        status = main(["encode", "-i", str(film), str(tmp_path / "out.mp4"), *option])
+        assert fails(capsys, 2, status).startswith(f"nnrvideo encode: {spelt} is an option of")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--budget", "0"], "budget is a positive number"),
+        (["--budget", "nan"], "budget is a positive number"),
+        (["--steps", "3"], "at least 10 steps"),
+        (["--repeat", "-1"], "repeat is 0 seconds or more"),
+        (["--network", "n.nnc"], "--network is an option of --mode base"),
+        (["--report", "r.pdf"], "--report takes a file .html or .json"),
+        (["-pass", "2"], "two passes are for a bit rate"),
+        (["-crf", "good"], "-crf takes a number"),
+        (["--target", "ms-ssim"], "MS-SSIM needs pictures of at least 161"),
+    ],
+)
+def test_mistakes_are_one_clear_line(film, tmp_path, capsys, options, message) -> None:
+    assert message in fails(capsys, 2, encode(film, tmp_path / "out.mp4", *options))
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_libvmaf_it_cannot_decide(film, tmp_path, capsys, monkeypatch) -> None:
+    from nnrvideo.metrics import VmafError
+
+    def none() -> None:
+        raise VmafError("no ffmpeg with libvmaf: install one with: pip install 'nnrvideo[vmaf]'")
+
+    monkeypatch.setattr("nnrvideo.training.title.encode.find_vmaf", none)
+    line = fails(capsys, 5, encode(film, tmp_path / "out.mp4", "--target", "vmaf"))
+    assert "pip install 'nnrvideo[vmaf]'" in line
+
+
+def test_without_torch_it_cannot_train(film, tmp_path, capsys, monkeypatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *a: None if name == "torch" else found(name, *a)
+    )
+    line = fails(capsys, 5, encode(film, tmp_path / "out.mp4"))
+    assert "pip install nnrvideo[train]" in line
+
+
+def test_a_source_that_is_no_film(tmp_path, capsys) -> None:
+    source = tmp_path / "s.mp4"
+    source.write_bytes(b"no film")
+    assert "s.mp4" in fails(capsys, 1, encode(source, tmp_path / "out.mp4"))
+    assert "s.mp4" in fails(capsys, 1, encode(tmp_path / "no" / "s.mp4", tmp_path / "out.mp4"))
