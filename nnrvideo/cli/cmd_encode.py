@@ -23,7 +23,7 @@ from nnrvideo.cli.titles import add_training, encode_with_own_network, training_
 from nnrvideo.training.kinds import MODES
 
 _DESCRIPTION = """\
-The video is reduced (area average) by the factor by which the network enlarges, encoded, and the
+The video is reduced (widened bicubic) by the factor by which the network enlarges, coded, and the
 network is put into every random access point. Audio, subtitles, chapters and metadata are copied.
 With another --mode than base a network is trained on the title first, and has to beat the plain
 encode at the same bits.
