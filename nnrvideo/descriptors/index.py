@@ -100,6 +100,7 @@ class Index:
         self._threads = threads
         self._films: list[_Film] = []
         self._names: set[str] = set()
+        self._size = 0  # of the file, as far as we know it
         self._count = 0
         self._table: _Table | None = None
         self._file: Any = None
@@ -156,7 +157,7 @@ class Index:
         Raises:
             ModelError: Of another model or form than the index.
             ValueError: The name is taken or too long, or the model changes within the film.
-            ContainerError: Another process is writing.
+            ContainerError: Another process is writing, or has written since the index was read.
         """
         found = parts(items)
         if len(found) != 1:
@@ -250,7 +251,7 @@ class Index:
         file = self.path.open("r+b" if self.path.exists() else "x+b")
         try:
             _lock(file, self.path)
-            end = file.seek(0, os.SEEK_END)
+            end = _require_size(file, self._size, self.path)
             if self.unfinished:
                 end = file.seek(end - self.unfinished)
                 file.truncate()
@@ -274,9 +275,11 @@ class Index:
         self._file.write(head + payload)
         self._file.flush()
         os.fsync(self._file.fileno())
+        self._size = self._file.tell()
 
     def _load(self) -> None:
         data = self.path.read_bytes()
+        self._size = len(data)
         if data[: len(MAGIC)] != MAGIC:
             if MAGIC.startswith(data):  # killed before the first block
                 self.unfinished = len(data)
@@ -329,6 +332,14 @@ def _lock(file: Any, path: Path) -> None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise ContainerError(f"another process is writing {path}") from error
+
+
+def _require_size(file: Any, size: int, path: Path) -> int:
+    """What was cut off or written over now could be somebody else's."""
+    end = int(file.seek(0, os.SEEK_END))
+    if end != size:
+        raise ContainerError(f"{path} has changed since it was read; read it again")
+    return end
 
 
 def _engine(values: Array, bits: int, threads: int) -> Any:

@@ -126,6 +126,21 @@ def test_two_writers_exclude_each_other(library):
             second.add("y", items([2]))
 
 
+def test_a_writer_does_not_write_over_what_came_meanwhile(library):
+    with library.open("ab") as file:
+        file.write(b"half a block")
+    with Index(library) as late:
+        with Index(library) as first:
+            first.add("x", items([1]))
+            first.close()
+            first.add("y", items([2]))
+        whole = library.read_bytes()
+        with pytest.raises(ContainerError, match="read it again"):
+            late.add("z", items([3]))
+    assert library.read_bytes() == whole
+    assert {"x", "y"} <= set(Index(library).films)
+
+
 _BUILDER = """
 import sys
 sys.path.insert(0, {root!r})
