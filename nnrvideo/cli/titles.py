@@ -23,7 +23,7 @@ _SPELT = {"metric": "--target", "passes": "-pass"}
 
 def training_option(options: argparse.Namespace) -> str | None:
     """An option that means something only where a network is trained, if one was given."""
-    for name in (*TRAINING_OPTIONS, "work", "report"):
+    for name in (*TRAINING_OPTIONS, "work", "report", "keep_network"):
         if getattr(options, name) is not None:
             return _SPELT.get(name, f"--{name.replace('_', '-')}")
     return None
@@ -111,6 +111,13 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="write the report of the result, or of the best network if none was worth it, "
         "against the plain encodes",
     )
+    add(
+        "--keep-network",
+        type=Path,
+        metavar="NET.nnc",
+        help="write the network of the result, or the best that was tried if none was worth its "
+        "bits, and its model card beside it (NET.nnc.card.json)",
+    )
 
 
 def _list_of(text: str, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -122,13 +129,22 @@ def _list_of(text: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def encode_with_own_network(options: argparse.Namespace) -> int:
     """Trains on the title and keeps what is worth its bits."""
+    from nnrvideo.model import card_path
     from nnrvideo.training.title import encode_title, settings_of
 
     if options.report is not None:
         if options.report.suffix.lower() not in (".html", ".json"):
             raise UsageError(f"--report takes a file .html or .json, not {options.report}")
         check_output(options.report, overwrite=options.overwrite)
+    if options.keep_network is not None:
+        check_output(options.keep_network, overwrite=options.overwrite)
+        check_output(card_path(options.keep_network), overwrite=options.overwrite)
     settings = settings_of(options.mode, vars(options))
+
+    def before_cleaning(found: TitleReport) -> None:
+        _keep_network(options, settings, found)
+        _write_report(options, settings, found)
+
     with progress("working", quiet=options.quiet, lines_to=options.progress) as show:
         report = encode_title(
             options.input,
@@ -141,7 +157,7 @@ def encode_with_own_network(options: argparse.Namespace) -> int:
             work=options.work,
             say=_say if options.verbose else lambda _line: None,
             progress=show,
-            before_cleaning=lambda found: _write_report(options, settings, found),
+            before_cleaning=before_cleaning,
         )
     if options.json:
         print_json({"output": str(options.output), **report.to_json()})
@@ -152,6 +168,29 @@ def encode_with_own_network(options: argparse.Namespace) -> int:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _keep_network(options: argparse.Namespace, settings: TitleSettings, found: TitleReport) -> None:
+    if options.keep_network is None:
+        return
+    from nnrvideo.files import write_bytes
+    from nnrvideo.model import save_card
+    from nnrvideo.training.title import title_card
+
+    if found.network is None:
+        _say(f"no network to keep: {'; '.join(found.notes) or 'none was tried'}")
+        return
+    bitstream = found.network.read_bytes()
+    card = title_card(
+        bitstream,
+        found,
+        settings,
+        source=options.input,
+        codec=options.codec,
+        options=encoder_options(options),
+    )
+    write_bytes(options.keep_network, bitstream, overwrite=options.overwrite)
+    save_card(card, options.keep_network, overwrite=options.overwrite)
 
 
 def _write_report(options: argparse.Namespace, settings: TitleSettings, found: TitleReport) -> None:
@@ -175,9 +214,8 @@ def _write_report(options: argparse.Namespace, settings: TitleSettings, found: T
         tool = None
     result, *anchors = found.files
     title = options.input.name
-    if found.chosen is None:
-        best = max(found.candidates, key=lambda each: each.gain)
-        title += f": {best.name}, not worth its bits"
+    if found.chosen is None and found.best is not None:
+        title += f": {found.best.name}, not worth its bits"
     report = make_report(
         options.input,
         [result],

@@ -6,6 +6,7 @@
 ``encode`` goes from the source to the result.  PyTorch is loaded when a network is trained.
 """
 
+from nnrvideo.training.title.card import title_card
 from nnrvideo.training.title.encode import encode_title
 from nnrvideo.training.title.results import Candidate, Point, SceneChoice, TitleReport
 from nnrvideo.training.title.settings import TitleSettings, settings_of
@@ -18,4 +19,5 @@ __all__ = [
     "TitleSettings",
     "encode_title",
     "settings_of",
+    "title_card",
 ]

@@ -117,7 +117,7 @@ def encode_title(
         with OutputFile(target, overwrite=overwrite) as output:
             shutil.copyfile(result, output.temporary)
         before_cleaning(report)
-    return replace(report, files=())
+    return replace(report, files=(), network=None)
 
 
 def _require_torch() -> None:

@@ -65,6 +65,7 @@ class Candidate:
         variant: ``whole``: on throughout; ``bias``, ``last``, ``all``: likewise, with an update of
             this kind in every scene that is long enough; ``by scene``: what suits each scene.
         network_bytes: Of the base's bitstream.
+        steps: Of its training.
         kmac_per_sample: What it costs a player.
         point: What it reached.
         without: Quality of the same decoded pictures without the network.
@@ -76,6 +77,7 @@ class Candidate:
     tier: Tier
     variant: Variant
     network_bytes: int
+    steps: int
     kmac_per_sample: float
     point: Point
     without: float
@@ -106,6 +108,8 @@ class TitleReport:
         training_seconds: Of CPU.
         files: Coded versions, as long as the work folder is there: the result or else the best
             candidate, if any, then those of the curve.
+        network: Bitstream of the base in the first of them, as long; None if nothing was tried.
+        network_seconds: Of CPU, for the training of that one.
     """
 
     target: Target
@@ -118,11 +122,19 @@ class TitleReport:
     notes: tuple[str, ...]
     training_seconds: float
     files: tuple[Path, ...] = ()
+    network: Path | None = None
+    network_seconds: float = 0.0
+
+    @property
+    def best(self) -> Candidate | None:
+        """The chosen candidate, or else the one that came nearest; None if nothing was tried."""
+        return self.chosen or max(self.candidates, key=lambda each: each.gain, default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as JSON values, without files; an infinite PSNR is ``"inf"``."""
+        """The report as JSON values, without what is about files; an infinite PSNR is ``"inf"``."""
         facts: dict[str, Any] = _finite(asdict(self))
-        del facts["files"]
+        for name in ("files", "network", "network_seconds"):
+            del facts[name]
         return facts
 
 

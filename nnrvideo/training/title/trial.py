@@ -93,6 +93,8 @@ class Trial:
                 *([] if best is None else [Path(best.shown.file)]),
                 *(Path(self._plain[anchor.knob][0].file) for anchor in self._curve.points),
             ),
+            network=None if best is None else Path(best.network.file),
+            network_seconds=0.0 if best is None else best.network.cpu_seconds,
         )
         return report, Path(plain_coded.file if chosen is None else chosen.shown.file)
 
@@ -243,6 +245,7 @@ class Trial:
             tier=network.tier,
             variant=variant,
             network_bytes=network.bytes,
+            steps=network.steps,
             kmac_per_sample=kmac_per_sample(network.mode, network.tier),
             point=shown.point(network.coded.knob),
             without=shown.without,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 
 from nnrvideo.cli.main import main
+from nnrvideo.model import load_card, unpack
 from nnrvideo.report import from_json
 
 
@@ -59,6 +61,25 @@ def test_the_same_for_programs(film, tmp_path, capsys) -> None:
     assert (tmp_path / "work").is_dir()
 
 
+def test_the_network_is_kept_with_its_card(film, tmp_path, capsys) -> None:
+    kept = tmp_path / "net.nnc"
+    options = ["--updates", "none", "--keep-network", str(kept), "--seed", "3", "-q"]
+    assert encode(film, tmp_path / "out.mp4", *options) == 0
+    card = load_card(kept)  # which refuses one of another bitstream
+    assert card is not None and unpack(kept.read_bytes()).require_network()
+    (data,) = card.data
+    assert data.sha256 == hashlib.sha256(film.read_bytes()).hexdigest()
+    assert card.recipe["seed"] == 3 and card.recipe["steps"] == 10
+    assert card.recipe["quality"] == "CRF 34" and card.recipe["codec"] == "libx264"
+    assert card.metrics[0]["gain over plain at equal bits"] < 0
+    assert card.energy_estimate is not None and card.energy_estimate.cpu_seconds > 0
+    # Nothing that lies there is written over, and that is known before hours of work.
+    (tmp_path / "out.mp4").unlink()
+    assert "exists" in fails(capsys, 2, encode(film, tmp_path / "out.mp4", *options))
+    kept.unlink()
+    assert "card.json" in fails(capsys, 2, encode(film, tmp_path / "out.mp4", *options))
+
+
 def test_options_of_training_need_a_mode_that_trains(film, tmp_path, capsys) -> None:
     for option, spelt in (
         (["--target", "vmaf"], "--target"),
@@ -66,6 +87,7 @@ def test_options_of_training_need_a_mode_that_trains(film, tmp_path, capsys) -> 
         (["-pass", "2"], "-pass"),
         (["--complexity-limit", "1"], "--complexity-limit"),
         (["--work", "x"], "--work"),
+        (["--keep-network", "x"], "--keep-network"),
     ):
         status = main(["encode", "-i", str(film), str(tmp_path / "out.mp4"), *option])
         assert fails(capsys, 2, status).startswith(f"nnrvideo encode: {spelt} is an option of")
