@@ -9,6 +9,12 @@ from gi.repository import GObject, Gst  # noqa: E402
 
 _SINK = shim.template("sink", shim.RAW_CAPS)
 _SRC = shim.template("src", shim.RAW_CAPS)
+_KLV = Gst.PadTemplate.new(
+    "klv",
+    Gst.PadDirection.SRC,
+    Gst.PadPresence.REQUEST,
+    Gst.Caps.from_string("meta/x-klv, parsed=(boolean)true"),
+)
 
 
 class NnrDescribe(Gst.Element):
@@ -20,10 +26,10 @@ class NnrDescribe(Gst.Element):
         "Filter/Analyzer/Video",
         "Makes CDVA-style descriptors (NIP, loose model) of key frames. The video passes "
         "untouched; each segment's descriptors go out as a GstCustomMeta and an element message, "
-        "both named nnrvideo-descriptors, and into a file.",
+        "both named nnrvideo-descriptors, as KLV for mpegtsmux (pad klv), and into a file.",
         shim.AUTHOR,
     )
-    __gsttemplates__ = (_SINK, _SRC)
+    __gsttemplates__ = (_SINK, _SRC, _KLV)
 
     LOGIC = "describe"
 
@@ -80,6 +86,7 @@ class NnrDescribe(Gst.Element):
     def __init__(self):
         super().__init__()
         self.logic = None
+        self.klvpad = None
         shim.make_pads(self, _SINK, _SRC)
 
     def _stats(self):
@@ -92,6 +99,20 @@ class NnrDescribe(Gst.Element):
         blurb="segments, key-frames, descriptor-bytes: counts since READY",
         flags=GObject.ParamFlags.READABLE,
     )
+
+    def do_request_new_pad(self, pad_template, _name, _caps):
+        """One pad for KLV; a queue should follow it."""
+        if self.klvpad is not None:
+            return None
+        pad = Gst.Pad.new_from_template(pad_template, "klv")
+        self.klvpad = pad
+        self.add_pad(pad)
+        return pad
+
+    def do_release_pad(self, pad):
+        """The muxer goes."""
+        self.klvpad = None
+        self.remove_pad(pad)
 
     def do_change_state(self, transition):
         """The library is loaded on NULL -> READY."""

@@ -113,12 +113,17 @@ class _Track:
         if self._text:
             body = binascii.b2a_base64(body, newline=False)
         elif self._klv:
-            body = _KLV_KEY + b"\x84" + len(body).to_bytes(4, "big") + body
+            body = klv_packet(body)
         packet = av.Packet(body)
         packet.pts = packet.dts = round(start / _TIME_BASE)
         packet.duration = round((end - start) / _TIME_BASE)
         packet.time_base, packet.stream = _TIME_BASE, self._stream
         self._sink.mux_one(packet)
+
+
+def klv_packet(body: bytes) -> bytes:
+    """What a packet of a private stream in MPEG-TS holds: label, length and body (SMPTE 336M)."""
+    return _KLV_KEY + b"\x84" + len(body).to_bytes(4, "big") + body
 
 
 def read_timed(path: PathLike, mark: bytes) -> Iterator[bytes]:

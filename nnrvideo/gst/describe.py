@@ -2,7 +2,8 @@
 """``nnrdescribe``: compact descriptors of raw video, while it passes.
 
 Each segment, once it is complete, is a whole descriptor stream.  It goes out as a custom meta of
-the buffer that ends it, as an element message on the bus, and into a file if one is named.
+the buffer that ends it, as an element message on the bus, as a KLV packet for a muxer if the pad
+``klv`` was asked for, and into a file if one is named.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from nnrvideo.gst.coded import writable_with
 from nnrvideo.gst.element import Passing
 from nnrvideo.gst.errors import BAD_FILE, BAD_FORMAT, BAD_SETTING, ElementError
 from nnrvideo.gst.frames import RawFormat
+from nnrvideo.gst.klv import KlvPad
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Logic(Passing):
                 Extractor(self._model, self._options.form, threads=1)
             except (NnrVideoError, OSError) as error:
                 raise ElementError(f"{element.model_file}: {error}", BAD_FILE) from error
+        self._klv = KlvPad(element)
         self._key_frames = self._segments = self._bytes = 0
         self._output: OutputFile | None = None
         self._file: Any = None
@@ -114,10 +117,29 @@ class Logic(Passing):
             self._segment.init(Gst.Format.TIME)
         elif event.type == Gst.EventType.EOS:
             self._finish()
-        return super().sink_event(event)
+        if self.element.klvpad is None:
+            return super().sink_event(event)
+        self._klv.follow(event)
+        # By default it would go to that pad, too.
+        return bool(self.element.srcpad.push_event(event))
+
+    def _query(self, pad: Any, other: Any, query: Any) -> bool:
+        if self.element.klvpad is not None:
+            # By default caps would have to suit that pad, too.
+            if query.type == Gst.QueryType.CAPS:
+                caps = other.peer_query_caps(query.parse_caps())
+                query.set_caps_result(caps.intersect(pad.get_pad_template_caps()))
+                return True
+            if query.type == Gst.QueryType.ACCEPT_CAPS:
+                caps = query.parse_accept_caps()
+                fits = caps.is_subset(pad.get_pad_template_caps())
+                query.set_accept_caps_result(fits and other.peer_query_accept_caps(caps))
+                return True
+        return super()._query(pad, other, query)
 
     def chain(self, buffer: Any) -> Any:
         """Looks at a picture and passes it on, with the segment that it ends if there is one."""
+        self._klv.tick(buffer)
         try:
             done = self._look_at(buffer)
         except (NnrVideoError, ValueError, OSError) as error:
@@ -170,6 +192,7 @@ class Logic(Passing):
             self._segments += 1
             self._key_frames += len(item.times)
             self._bytes += len(last)
+            self._klv.send(last)
             message = Gst.Structure.new_empty(META)
             message.set_value("start", int64(int(start / _TIME_BASE)))
             message.set_value("end", int64(int(end / _TIME_BASE)))

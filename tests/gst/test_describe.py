@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from fractions import Fraction
 from pathlib import Path
 
@@ -86,6 +87,23 @@ def test_descriptors_are_those_of_the_command_and_the_video_passes(
 
 def bytes_of(buffer):
     return buffer.extract_dup(0, buffer.get_size())
+
+
+def test_descriptors_travel_in_a_transport_stream(launch, film, model_file, tmp_path):
+    target = tmp_path / "out.ts"
+    line = (
+        source(film) + f"nnrdescribe name=d rate=256 model-file={model_file} ! "
+        "x264enc speed-preset=ultrafast tune=zerolatency ! h264parse ! queue ! mpegtsmux name=mux ! "
+        f"filesink location={target} d.klv ! queue ! mux."
+    )
+    launch("gst-launch-1.0", "-q", *shlex.split(line))
+    model = load_model(model_file.read_bytes())
+    (expected,) = parts(describe(film, model, DescribeOptions(rate=256)))
+    (found,) = load(target)
+    assert np.array_equal(found.values, expected.values)
+    assert found.start == pytest.approx(expected.start, abs=1e-3)
+    with nv.open_media(target) as media:
+        assert sum(1 for _ in media.pictures()) == 60
 
 
 def test_the_model_and_its_update_come_in_the_film(pipeline, film, model_file, tmp_path):
