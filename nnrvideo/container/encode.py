@@ -51,6 +51,9 @@ _ENCODER_PRESETS = {
     "libx265": {"x265-params": "log-level=error"},
 }
 _SVT_LOG = ("SVT_LOG", "1")  # the environment variable by which SVT-AV1 hears "errors only"
+# Of so few pictures none is coded before its turn. libx265 reckons their decoding times from a
+# delay that it has not measured yet, now and then to some thousand years ago.
+_UNORDERED = 2
 _DEFAULT_CODECS = {".h265": "libx265", ".265": "libx265", ".hevc": "libx265", ".webm": "libvpx-vp9"}
 
 
@@ -218,6 +221,8 @@ class VideoWriter:
         try:
             with translate_errors(self.path, "write"):
                 for packet in self._stream.encode(None):
+                    if self.frames <= _UNORDERED:
+                        packet.dts = packet.pts
                     self._sink.mux_one(packet)
                 if self._companions is not None:
                     self._companions.copy_until(None)

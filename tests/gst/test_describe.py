@@ -93,8 +93,8 @@ def test_descriptors_travel_in_a_transport_stream(launch, film, model_file, tmp_
     target = tmp_path / "out.ts"
     line = (
         source(film) + f"nnrdescribe name=d rate=256 model-file={model_file} ! "
-        "x264enc speed-preset=ultrafast tune=zerolatency ! h264parse ! queue ! mpegtsmux name=mux ! "
-        f"filesink location={target} d.klv ! queue ! mux."
+        "x264enc speed-preset=ultrafast tune=zerolatency ! h264parse ! queue ! mux. "
+        f"mpegtsmux name=mux ! filesink location={target} d.klv ! queue ! mux."
     )
     launch("gst-launch-1.0", "-q", *shlex.split(line))
     model = load_model(model_file.read_bytes())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writers of pictures, read back by another reader: y4m and PNG."""
+"""Writers of pictures, read back: y4m and PNG by another reader, and the shortest of films."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nnrvideo.container import Y4mWriter, picture_to_rgb, png_bytes
+from nnrvideo.container import VideoWriter, Y4mWriter, open_media, picture_to_rgb, png_bytes
 from nnrvideo.errors import ContainerError
 from nnrvideo.picture import ChromaFormat, Picture, PictureFormat
 
@@ -80,3 +80,15 @@ def test_grey_is_grey():
     assert rgb.shape == (8, 8, 3)
     assert np.ptp(rgb.astype(int), axis=-1).max() <= 1
     assert abs(int(rgb.mean()) - 128) <= 1
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_two_pictures_are_coded_one_after_the_other(tmp_path, codec):
+    """libx265 sometimes dates them thousands of years back, which no muxer takes."""
+    for attempt in range(8):
+        path = tmp_path / f"{attempt}.mp4"
+        with VideoWriter(path, codec=codec, options={"preset": "ultrafast"}) as writer:
+            for number in range(2):
+                writer.write(noise(ChromaFormat.C420, 8, 96, 64, number), Fraction(number, 25))
+        with open_media(path) as media:
+            assert [item.pts for item in media.pictures()] == [0, Fraction(1, 25)]
