@@ -27,7 +27,7 @@ The projection is learnt on --pictures: a few hundred, none that will be searche
 
 examples:
   nnrvideo describe-model net.onnx --pictures photos/ -o model.nnc --bit-depth 8
-  nnrvideo describe-model model.nnc --pictures photos/ -o small.nnc --bit-depth 5 --fine-tune 300
+  nnrvideo describe-model model.nnc --pictures photos/ -o small.nnc --bit-depth 5 --fine-tune 250
   nnrvideo describe-model model.nnc --into film.mp4 -o out.mp4
   nnrvideo describe-model model.nnc --into film.mp4 --update 1.5=update.nnc -o out.mp4
 """
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         type=_steps,
         help="correct, then train the weights on --pictures until descriptors are nearest to the "
-        "original's, 300 steps or so (needs the extra [train])",
+        "original's, 250 steps or so (needs the extra [train])",
     )
     parser.add_argument(
         "--ranges",
