@@ -11,7 +11,14 @@ from nnrvideo.descriptors.extractor import network_input
 from nnrvideo.descriptors.frames import Rgb
 from nnrvideo.descriptors.learn import with_manifest
 from nnrvideo.descriptors.manifest import Manifest
-from nnrvideo.descriptors.package import MANIFEST, WHITENING, DescriptorModel, attach, load_model
+from nnrvideo.descriptors.package import (
+    MANIFEST,
+    MEAN,
+    WHITENING,
+    DescriptorModel,
+    attach,
+    load_model,
+)
 from nnrvideo.errors import ModelError
 from nnrvideo.limits import Limits
 from nnrvideo.model import Scaled, correct, pack, ranges_of, with_ranges
@@ -30,6 +37,8 @@ from nnrvideo.runtime import OnnxRuntimeBackend
 # A step of a quarter: features have norm 1, so that the noise of a descriptor stays below its
 # hundredth part in power (0.1 % for SqueezeNet, which is a cosine of 0.998).
 _WHITENING_QP: Final = -8
+# A step of 2 ** -11: at the depth of 4-bit weights the mean alone costs 0.04 of the cosine.
+_MEAN_QP: Final = -44
 
 
 def code_model(
@@ -52,20 +61,64 @@ def code_model(
     """
     if bit_depth is None:
         return pack(model.network, EncodeSettings(lossless=True))
-    settings = EncodeSettings(
-        bit_depth=bit_depth, preset="slow", qp_per_tensor={WHITENING: _WHITENING_QP}
-    )
-    if not correct_on:
-        return pack(model.network, settings)
+    if correct_on:
+        return pack_backbone(model, *corrected(model, bit_depth, correct_on))
+    return pack(model.network, _settings(bit_depth))
+
+
+def corrected(
+    model: DescriptorModel, bit_depth: int, pictures: Sequence[Rgb], *, trained: bool = False
+) -> tuple[Scaled, EncodeSettings]:
+    """The backbone with scales and biases that keep it near the original when it is coded.
+
+    Args:
+        model: The model.
+        bit_depth: Of the backbone's weights.
+        pictures: What to measure on; at least one.
+        trained: Choose an encoder for weights that are trained on its levels: it keeps those that
+            it is given, and quantises uniformly with a bit less, which takes about as many bytes.
+
+    Returns:
+        For :func:`pack_backbone`.
+    """
     backbone = model.plain
     name = backbone.graph.inputs[0].name
-    inputs = [{name: network_input(model.manifest, rgb)[None]} for rgb in correct_on]
-    scaled, settings = correct(backbone, settings, inputs, OnnxRuntimeBackend(), always=True)
-    network = attach(scaled.network, model.manifest, model.projection)
+    inputs = [{name: network_input(model.manifest, rgb)[None]} for rgb in pictures]
+    settings = _settings(bit_depth)
+    if trained:
+        settings = replace(
+            settings,
+            bit_depth=max(1, bit_depth - 1),
+            dependent_quantisation=False,
+            rate_weight=0.0,
+            codebook="never",
+            qp_per_tensor={
+                WHITENING: _WHITENING_QP + (1 << settings.qp_density),
+                MEAN: _MEAN_QP,
+            },
+        )
+    return correct(backbone, settings, inputs, OnnxRuntimeBackend(), always=True)
+
+
+def pack_backbone(model: DescriptorModel, backbone: Scaled, settings: EncodeSettings) -> bytes:
+    """Codes a model with other weights in its backbone; projection and manifest are its own.
+
+    Args:
+        model: The model, whose ranges go along if it has some.
+        backbone: What takes the place of :attr:`DescriptorModel.plain`.
+        settings: Choices of the encoder.
+    """
+    network = attach(backbone.network, model.manifest, model.projection)
     ranges = ranges_of(model.network)
     if ranges is not None:
         network = with_ranges(network, ranges)
-    return pack(Scaled(network, scaled.scaling), settings)
+    return pack(Scaled(network, backbone.scaling), settings)
+
+
+def _settings(bit_depth: int) -> EncodeSettings:
+    return EncodeSettings(
+        bit_depth=bit_depth, preset="slow", qp_per_tensor={WHITENING: _WHITENING_QP}
+    )
 
 
 def replace_manifest(bitstream: bytes, manifest: Manifest) -> bytes:
