@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from nnrvideo.descriptors import DescriptorModel, Manifest
     from nnrvideo.descriptors.frames import Rgb
 
+_DIMENSIONS = 256
+_LEARNING = ("manifest", "dimensions")
+_MENDING = ("correct", "fine_tune")
+_CODING = ("pictures", "bit_depth", "lossless", "ranges", *_MENDING)
+
 _EXAMPLES = """\
 The backbone is an ONNX network from pictures (1, 3, H, W) to features (1, C, H', W').  How
 pictures are fed is told by --manifest, a JSON file with any of long_side, mean, scale,
@@ -40,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", dest="output", metavar="OUT", type=Path, required=True)
     parser.add_argument("--pictures", metavar="PATH", type=Path, nargs="+", default=[])
     parser.add_argument("--manifest", metavar="FILE", type=Path)
-    parser.add_argument("--dimensions", metavar="D", type=int, default=256, help="a power of two")
+    parser.add_argument(
+        "--dimensions", metavar="D", type=int, help=f"a power of two (default: {_DIMENSIONS})"
+    )
     coding = parser.add_mutually_exclusive_group()
     coding.add_argument("--bit-depth", metavar="BITS", type=int, help="of weights (default: 8)")
     coding.add_argument("--lossless", action="store_true", help="every bit of the weights")
@@ -85,31 +92,40 @@ def execute(options: argparse.Namespace) -> int:
     """Runs the verb."""
     check_output(options.output, overwrite=options.overwrite)
     if options.into is not None:
+        _refuse(options, _LEARNING + _CODING, "makes a model; --into embeds one as it is")
         return _embed(options)
     if options.update:
         raise UsageError("--update belongs to --into")
-    if options.fine_tune and options.lossless:
-        raise UsageError("--fine-tune makes up for coarse weights; --lossless leaves them alone")
+    if options.input.suffix.lower() != ".onnx":
+        _refuse(options, _LEARNING, "is for ONNX backbones; a model has its own")
+    if options.lossless:
+        _refuse(options, _MENDING, "makes up for coarse weights; --lossless leaves them alone")
     return _make(options)
+
+
+def _refuse(options: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    """Options that would be passed over."""
+    for name in names:
+        if getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')} {why}")
 
 
 def _make(options: argparse.Namespace) -> int:
     from nnrvideo.descriptors import code_model, learn, load_model, with_measured_ranges
     from nnrvideo.model import load_onnx
 
-    manifest = _manifest(options.manifest)
-    model: DescriptorModel
-    rows = []
-    if options.pictures:
-        rows = list(pictures(picture_files(options.pictures), manifest.long_side))
-    if options.input.suffix.lower() == ".onnx":
-        if not rows:
-            raise UsageError("a projection is learnt on --pictures")
-        model = learn(load_onnx(options.input), manifest, rows, dimensions=options.dimensions)
-    else:
-        model = load_model(options.input.read_bytes())
-        if (options.correct or options.ranges or options.fine_tune) and not rows:
-            raise UsageError("--correct, --fine-tune and --ranges need --pictures")
+    learning = options.input.suffix.lower() == ".onnx"
+    if learning and not options.pictures:
+        raise UsageError("a projection is learnt on --pictures")
+    model = None if learning else load_model(options.input.read_bytes())
+    manifest = _manifest(options.manifest) if model is None else model.manifest
+    files = picture_files(options.pictures) if options.pictures else []
+    rows = list(pictures(files, manifest.long_side))
+    if model is None:
+        dimensions = options.dimensions or _DIMENSIONS
+        model = learn(load_onnx(options.input), manifest, rows, dimensions=dimensions)
+    elif not rows:
+        _refuse(options, ("ranges", *_MENDING), "needs --pictures")
     if options.ranges:
         model = with_measured_ranges(model, rows)
     depth = None if options.lossless else options.bit_depth or 8

@@ -75,7 +75,7 @@ class Tuned:
         bitstream: The coded model.
         before: 1 - cosine of descriptors with the original's, on crops of the same pictures that
             are drawn apart from those of training; with the correction alone.
-        after: The same, fine-tuned.
+        after: The same, fine-tuned; equal to ``before`` where training made nothing better.
         tensors: Weights and biases of the backbone by name, as a receiver will have them.
     """
 
@@ -113,8 +113,13 @@ def fine_tune(
     torch.set_num_threads(1)  # sums in one order: the same bytes from the same seed
     run = _Run(model, pictures, settings)
     before = run.distance()
+    start = run.weights()
     run.train(progress)
-    return Tuned(run.bitstream(), before, run.distance(), run.tensors())
+    after = run.distance()
+    if after > before:  # too fast for so coarse a grid: the correction alone is better
+        run.restore(start)
+        after = before
+    return Tuned(run.bitstream(), before, after, run.tensors())
 
 
 class _Run:
@@ -154,6 +159,16 @@ class _Run:
             optimiser.step()
             if progress is not None:
                 progress(step + 1, steps)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """A copy of what is trained."""
+        return {name: each.detach().clone() for name, each in self._free.items()}
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Takes such a copy back."""
+        with torch.no_grad():
+            for name, each in weights.items():
+                self._free[name].copy_(each)
 
     def distance(self) -> float:
         """Of descriptors, on batches that are not trained on."""

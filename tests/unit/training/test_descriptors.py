@@ -159,3 +159,30 @@ def test_verb_fine_tunes_a_model(model, pictures, tmp_path, capsys):
     assert main([*verb, "--fine-tune", "2", "--pictures", str(tmp_path)]) == 0
     assert "cosine" in capsys.readouterr().out
     assert load_model(out.read_bytes()).model_id != model.model_id
+
+
+def test_training_that_makes_nothing_better_is_undone(model, pictures):
+    wild = TuneSettings(steps=4, bit_depth=DEPTH, rate=0.99, crop=48, batch=2)
+    found = fine_tune(model, pictures, wild)
+    assert found.after == found.before
+    assert load_model(found.bitstream).dimensions == model.dimensions
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--into", "film.mp4", "--fine-tune", "5"], "--fine-tune makes a model"),
+        (["--into", "film.mp4", "--bit-depth", "5"], "--bit-depth makes a model"),
+        (["--dimensions", "64"], "--dimensions is for ONNX backbones"),
+        (["--lossless", "--correct"], "--correct makes up for coarse weights"),
+        (["--correct"], "--correct needs --pictures"),
+        (["--fine-tune", "5"], "--fine-tune needs --pictures"),
+        (["--update", "1=u.nnc"], "--update belongs to --into"),
+    ],
+)
+def test_no_option_is_passed_over(model, tmp_path, capsys, options, message):
+    path = tmp_path / "model.nnc"
+    path.write_bytes(code_model(model))
+    assert main(["describe-model", str(path), "-o", str(tmp_path / "out.nnc"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.nnc").exists()
