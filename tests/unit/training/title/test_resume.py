@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,21 +23,30 @@ def command(source: Path, target: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def killed_after(arguments: list[str], lines: int, seconds: float) -> bool:
-    """Kills a run some time after it has said so much; False if it came to its end before."""
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    with process.stderr as said:
-        for _ in range(lines):
-            if not said.readline():
-                break
-        else:
-            time.sleep(seconds)
-        process.kill()
-        process.wait()
-    return process.returncode < 0
+# Kills itself at the n-th opening or renaming of a file in whose path a word occurs: a place that
+# is the same on every machine, however fast.
+KILLING = """
+import os, signal, sys
+
+word, left = sys.argv.pop(1), int(sys.argv.pop(1))
+
+def watch(event, arguments):
+    global left
+    if event in ("open", "os.rename") and word in str(arguments[0]):
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+from nnrvideo.cli.main import run
+run()
+"""
+
+
+def run_killed_at(word: str, count: int, arguments: list[str]) -> None:
+    killing = [sys.executable, "-c", KILLING, word, str(count), *arguments[3:]]
+    done = subprocess.run(killing, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def hidden(folder: Path) -> list[str]:
@@ -55,13 +64,15 @@ def test_killed_runs_go_on_and_end_with_the_same_file(
     whole, pieces = (command(source, folder / "out.mp4") for folder in folders)
     subprocess.run(whole, check=True, capture_output=True)
     wanted = (folders[0] / "out.mp4").read_bytes()
-    kills = 0
-    # While it codes, just before and in the middle of training, while it measures.
-    for lines, seconds in ((1, 0.0), (3, 0.3), (5, 0.1)):
-        kills += killed_after(pieces, lines, seconds)
+    for word, count in (
+        (".plain-crf30.", 2),  # coded, not yet named
+        ("checkpoint", 7),  # in the middle of training
+        (".network.", 3),  # trained, the network not yet named
+        (".enhance-S-", 1),  # about to be measured
+    ):
+        run_killed_at(word, count, pieces)
         assert not (folders[1] / "out.mp4").exists()
         assert any(name.endswith(".nnrvideo") for name in hidden(folders[1]))
-    assert kills == 3
     subprocess.run(pieces, check=True, capture_output=True)
     assert (folders[1] / "out.mp4").read_bytes() == wanted
     assert not hidden(folders[1])
