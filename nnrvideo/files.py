@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Output files appear whole or not at all.
+"""Output files appear whole or not at all; files that one process at a time works with.
 
 Everything is written to a hidden file beside the target and renamed at the end, so a failure
 halfway, a full disk or Ctrl-C leaves neither a broken film nor a damaged old one.
@@ -8,14 +8,19 @@ halfway, a full disk or Ctrl-C leaves neither a broken film nor a damaged old on
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from nnrvideo.errors import ContainerError
+
+if sys.platform != "win32":
+    import fcntl
 
 PathLike = str | os.PathLike[str]
 
@@ -179,3 +184,38 @@ def write_bytes(path: PathLike, data: bytes, *, overwrite: bool = False) -> None
     """
     with OutputFile(path, overwrite=overwrite) as output, _clear_errors(output.path):
         output.temporary.write_bytes(data)
+
+
+def sha256_of(path: PathLike) -> str:
+    """SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def try_lock(file: int, *, shared: bool = False) -> bool:
+    """Tries to take the operating system's lock of an open file (``flock``), without waiting.
+
+    It goes with the process that holds it, however that ends.  Windows has no such lock: there it
+    is always free, and whoever starts two processes on one file must know.
+
+    Args:
+        file: Descriptor.
+        shared: Be content if nobody holds it alone.
+
+    Returns:
+        Whether it was free.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

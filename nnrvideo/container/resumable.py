@@ -20,7 +20,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -49,10 +48,8 @@ from nnrvideo.container.encode import (
 from nnrvideo.container.info import VideoInfo
 from nnrvideo.container.output import OutputFile
 from nnrvideo.errors import ContainerError
+from nnrvideo.files import try_lock
 from nnrvideo.picture import Picture
-
-if sys.platform != "win32":
-    import fcntl
 
 # What MP4, the container of the pieces, gives back exactly as it was put in.
 _FORMATS = frozenset({"h264", "hevc", "av1", "vp9"})
@@ -207,12 +204,10 @@ class ResumableWriter:
 
     def _claim(self, settings: Mapping[str, str]) -> None:
         """Makes the folder ours: no other process, and no other settings."""
-        if sys.platform != "win32":
-            try:
-                # The system lets go of it with the process, however that ends.
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ContainerError(f"another process is working on {self.path}") from error
+        with translate_errors(self._folder, "lock"):
+            free = try_lock(self._lock.fileno())
+        if not free:
+            raise ContainerError(f"another process is working on {self.path}")
         self._lock.seek(0)
         text = self._lock.read()
         try:

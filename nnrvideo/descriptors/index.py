@@ -37,7 +37,7 @@ from nnrvideo.descriptors.package import Array
 from nnrvideo.descriptors.similarity import hamming
 from nnrvideo.descriptors.stream import Header, Item, read_stream, write_stream
 from nnrvideo.errors import BitstreamError, ContainerError, LimitExceededError
-from nnrvideo.files import PathLike
+from nnrvideo.files import PathLike, try_lock
 
 _log = logging.getLogger(__name__)
 
@@ -250,8 +250,7 @@ class Index:
             return
         file = self.path.open("r+b" if self.path.exists() else "x+b")
         try:
-            _lock(file, self.path)
-            end = _require_size(file, self._size, self.path)
+            end = _claim(file, self._size, self.path)
             if self.unfinished:
                 end = file.seek(end - self.unfinished)
                 file.truncate()
@@ -323,19 +322,10 @@ class Index:
             position = end
 
 
-def _lock(file: Any, path: Path) -> None:
-    try:
-        fcntl = importlib.import_module("fcntl")
-    except ImportError:  # not on every system; there two writers are the user's business
-        return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise ContainerError(f"another process is writing {path}") from error
-
-
-def _require_size(file: Any, size: int, path: Path) -> int:
-    """What was cut off or written over now could be somebody else's."""
+def _claim(file: Any, size: int, path: Path) -> int:
+    """Keeps other writers out; what is cut off or written over now must not be theirs."""
+    if not try_lock(file.fileno()):
+        raise ContainerError(f"another process is writing {path}")
     end = int(file.seek(0, os.SEEK_END))
     if end != size:
         raise ContainerError(f"{path} has changed since it was read; read it again")

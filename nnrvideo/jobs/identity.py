@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from nnrvideo.errors import JobError
+from nnrvideo.files import sha256_of
 from nnrvideo.jsontext import JSON
-
-_CHUNK = 1 << 20
 
 
 @final
@@ -81,15 +80,6 @@ class FileIdentity:
     def to_json(self) -> dict[str, JSON]:
         """For a record."""
         return asdict(self)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def job_identity(

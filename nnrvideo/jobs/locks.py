@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A job's lock: whoever holds it is the only one who works in the job's folder.
 
-The lock is the operating system's (``flock``), so that it goes with the process that held it,
-however that died; a lock of a dead process is simply free.  The file says who holds it, for
-people.  Over NFS Linux keeps such locks on the server, between machines.  Where a file system
-keeps them for each machine alone, two machines can do a job at once; each still writes its files
-under names of its own first, and equal jobs have equal results.
+The lock is the operating system's (:func:`nnrvideo.files.try_lock`), so that it goes with the
+process that held it, however that died; a lock of a dead process is simply free.  The file says
+who holds it, for people.  Over NFS Linux keeps such locks on the server, between machines.  Where a
+file system keeps them for each machine alone, two machines can do a job at once; each still writes
+its files under names of its own first, and equal jobs have equal results.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -19,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, final
+
+from nnrvideo.files import try_lock
 
 _OWNER_BYTES = 4096
 
@@ -61,13 +62,12 @@ class JobLock:
     def __enter__(self) -> Self:
         self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return self
+            self.held = try_lock(self._file)
         except BaseException:
             os.close(self._file)
             raise
-        self.held = True
+        if not self.held:
+            return self
         owner = Owner(
             socket.gethostname(), os.getpid(), datetime.now(UTC).isoformat("T", "seconds")
         )
@@ -100,11 +100,8 @@ def lock_owner(path: Path) -> Owner | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _owner(os.pread(file, _OWNER_BYTES, 0))
-    else:
-        return None
+        free = try_lock(file, shared=True)
+        return None if free else _owner(os.pread(file, _OWNER_BYTES, 0))
     finally:
         os.close(file)
 

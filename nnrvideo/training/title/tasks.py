@@ -20,13 +20,14 @@ from typing import Any, Final
 
 from nnrvideo.authoring import Span, embed, encode_reduced
 from nnrvideo.container import open_media
+from nnrvideo.files import write_bytes
 from nnrvideo.metrics import find_vmaf
 from nnrvideo.report import Measured, MeasureOptions, measure_file
 from nnrvideo.report.bits import count_bits
 from nnrvideo.report.results import Bits
 from nnrvideo.runtime import Upscaler
 from nnrvideo.training.title.figures import Scene, Side, side_of
-from nnrvideo.training.title.workshop import Json, write_whole
+from nnrvideo.training.title.workshop import Json
 
 Progress = Callable[[int, int | None], None]
 
@@ -132,7 +133,7 @@ def train(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         checkpoint=checkpoint,
         progress=tell,
     )
-    write_whole(folder / "network.nnc", trained.nnc)
+    write_bytes(folder / "network.nnc", trained.nnc, overwrite=True)
     checkpoint.unlink(missing_ok=True)
     return {
         "network_file": "network.nnc",
@@ -200,7 +201,7 @@ def adapt(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         loss=max(_LOST_SHARE * min(better - worse, 1.0), _LEAST_LOSS),
         max_pictures=_MEASURED_PICTURES,
     )
-    write_whole(folder / "update.nnc", update)
+    write_bytes(folder / "update.nnc", update, overwrite=True)
     return {
         "update_file": "update.nnc",
         "bytes": len(update),

@@ -20,6 +20,7 @@ from typing import Any, Final, final
 
 from nnrvideo import __version__
 from nnrvideo.errors import ContainerError
+from nnrvideo.files import sha256_of, try_lock, write_bytes
 
 Json = Any
 """A value as JSON has it."""
@@ -70,7 +71,7 @@ class Workshop:
                 for leftover in place.glob(".*.part*"):  # of a process that was killed
                     leftover.unlink()
                 result = task(arguments, place)
-                write_whole(known, json.dumps(result, allow_nan=False).encode())
+                write_bytes(known, json.dumps(result, allow_nan=False).encode(), overwrite=True)
             except OSError as error:
                 raise ContainerError(
                     f"cannot work in {self.folder}: {error.strerror or error}"
@@ -98,13 +99,6 @@ class Workshop:
         return f"{task.__name__}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file that is there in full or not at all, whenever the process dies."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(data)
-    partial.replace(path)
-
-
 @contextlib.contextmanager
 def open_workshop(folder: Path, source: Path, source_id: str, *, keep: bool) -> Iterator[Workshop]:
     """Opens a work folder for one process at a time; makes it if need be.
@@ -122,10 +116,11 @@ def open_workshop(folder: Path, source: Path, source_id: str, *, keep: bool) -> 
     try:
         folder.mkdir(exist_ok=True)
         lock = (folder / _LOCK).open("w")
+        free = try_lock(lock.fileno())
     except OSError as error:
         raise ContainerError(f"cannot work in {folder}: {error.strerror or error}") from error
     with lock:
-        if not _locked(lock.fileno()):
+        if not free:
             raise ContainerError(f"another process works in {folder}")
         try:
             yield Workshop(folder, source.absolute(), source_id)
@@ -144,20 +139,6 @@ def content_id(path: Path) -> str:
         ContainerError: It cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise ContainerError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether a lock was to be had; it goes when the process does."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows: whoever starts two processes there must know
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

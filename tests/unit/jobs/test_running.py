@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from nnrvideo.errors import JobError
+from nnrvideo.files import sha256_of
 from nnrvideo.jobs import dask_cluster, in_process, job_status, local_workers, run_jobs
 from nnrvideo.jobs.attempt import attempt
-from nnrvideo.jobs.identity import sha256_of
 from nnrvideo.jobs.run import task_of
 
 EXECUTORS = {"in process": in_process, "processes": lambda: local_workers(2)}
