@@ -22,6 +22,7 @@ import numpy.typing as npt
 from nnrvideo.training._torch import torch
 from nnrvideo.training.data import PairSet
 from nnrvideo.training.nets import BlockNet, NetShape, run_convolutions, to_arrays
+from nnrvideo.training.optimiser import Optimiser
 from nnrvideo.training.quantised import QuantPlan, plan_quantisation, quantise_tensor
 from nnrvideo.training.steps import (
     Batch,
@@ -54,8 +55,9 @@ class TrainSettings:
         quantised_steps: Steps on quantised weights, after the others.
         batch: Crops in each step.
         patch: Width and height of a crop without overlap, in samples of the small picture; even.
-        learning_rate: Peak of Adam's learning rate, which falls along one cosine through both
-            phases: what is not settled in float32 settles on quantised weights.
+        learning_rate: Peak of Adam's learning rate, in proportion to which is that of Muon (see
+            :mod:`nnrvideo.training.optimiser`).  It falls along one cosine through both phases:
+            what is not settled in float32 settles on quantised weights.
         warm_up: Share of the steps in which the learning rate rises.
         relative_step: Quantisation step of weights relative to their standard deviation.
         dependent: Dependent quantisation instead of uniform.  It is finer at the same bits, but
@@ -233,7 +235,7 @@ class _Run:
         self._progress = progress
         self._checkpoint: Path | None = None
         self._identity = ""
-        self._optimiser = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
+        self._optimiser = Optimiser(net, settings.learning_rate)
         self._limit = GradientLimit()
         self._at = _Position()
         self._tests = [sampler.batch(_TEST_STREAM, number) for number in range(_TEST_BATCHES)]
@@ -306,13 +308,11 @@ class _Run:
         return (time.process_time() - begin) / _TIMED_STEPS
 
     def _one_step(self, stream: int, step: int, rate: float) -> None:
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
         error = self._error(self._sampler.batch(stream, step))
-        self._optimiser.zero_grad(set_to_none=True)
+        self._optimiser.clear()
         error.weighted.backward()  # type: ignore[no-untyped-call]
         self._limit.apply(self.net.parameters())
-        self._optimiser.step()
+        self._optimiser.step(rate)
 
     def _tested(self) -> tuple[float, float]:
         with torch.no_grad():
