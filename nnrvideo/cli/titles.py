@@ -42,15 +42,16 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     add(
         "--speed",
         choices=SPEEDS,
-        help="fast: tier S, 500 steps, no updates; medium: tier S, 1500 steps, updates; slow: "
-        "tiers S and M, 4500 steps, updates trained three times as long (default: medium); "
+        help="fast: 500 steps, no updates; medium: 1500 steps, updates; slow: tiers XS, S and M, "
+        "4500 steps, updates trained three times as long (default: medium); "
         "options that are given count more",
     )
     add(
         "--tiers",
         type=lambda text: _list_of(text, TIERS),
-        metavar="S,M,L",
-        help="sizes of networks to try: 16, 32, 64 channels (default: S)",
+        metavar="XS,S,M,L",
+        help="sizes of networks to try: 8, 16, 32, 64 channels (default: XS, S or M, whichever "
+        "the video's bits pay for)",
     )
     add("--steps", type=int, metavar="N", help="training steps (default: 1500)")
     add(

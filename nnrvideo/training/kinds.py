@@ -12,7 +12,7 @@ from functools import cache
 from typing import Final, Literal, get_args
 
 Mode = Literal["enhance", "sr1.5x", "sr2x"]
-Tier = Literal["S", "M", "L"]
+Tier = Literal["XS", "S", "M", "L"]
 Target = Literal["psnr", "ms-ssim", "vmaf"]
 Speed = Literal["fast", "medium", "slow"]
 Level = Literal["bias", "last", "all"]
@@ -43,13 +43,28 @@ LEAST_STEPS: Final = 10
 OUT_BLOCKS: Final[Mapping[Mode, int]] = {"enhance": 2, "sr1.5x": 3, "sr2x": 4}
 """Output samples, in each direction, for 2 input samples."""
 
-TIER_SIZES: Final[Mapping[Tier, tuple[int, int]]] = {"S": (16, 4), "M": (32, 4), "L": (64, 6)}
+TIER_SIZES: Final[Mapping[Tier, tuple[int, int]]] = {
+    "XS": (8, 4),
+    "S": (16, 4),
+    "M": (32, 4),
+    "L": (64, 6),
+}
 """Channels and trained convolutions."""
+
+
+_BITS_A_WEIGHT: Final = 3.8
+_OTHER_BITS: Final = 8 * 500  # graph, headers, biases
 
 
 def mode_scale(mode: Mode) -> Fraction:
     """Size of the shown picture relative to the coded one, in each direction."""
     return Fraction(OUT_BLOCKS[mode], 2)
+
+
+def network_bits(mode: Mode, tier: Tier) -> int:
+    """About what a network of this kind takes once, before it is trained."""
+    weights = kmac_per_sample(mode, tier) * 1000 * float(2 * mode_scale(mode)) ** 2
+    return round(weights * _BITS_A_WEIGHT) + _OTHER_BITS
 
 
 @cache

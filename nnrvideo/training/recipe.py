@@ -32,9 +32,16 @@ from nnrvideo.training.train import TrainSettings, planned_steps, step_seconds, 
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
-_LEARNING_RATES: Final[Mapping[Tier, float]] = {"S": 3e-3, "M": 3e-3, "L": 1.5e-3}
+_LEARNING_RATES: Final[Mapping[Tier, float]] = {
+    "XS": 3e-3,
+    "S": 3e-3,
+    "M": 3e-3,
+    "L": 1.5e-3,
+}
 _ENHANCE_RATE: Final = 1e-3
 _RELATIVE_STEP: Final = 0.4
+_COARSER_STEPS: Final = ((0.05, 0.8), (0.02, 0.6))
+"""Share of a title's bits from which on a coarser step costs less than it saves."""
 _STEPS: Final = 1500
 _QUANTISED_SHARE: Final = Fraction(1, 3)  # of the steps
 _WARM_UP: Final = 0.06
@@ -95,6 +102,15 @@ class TrainedFilter:
     integer_loss: float | None
 
 
+def relative_step_for(share: float) -> float:
+    """Quantisation step of weights relative to their spread.
+
+    Args:
+        share: Of the title's bits, that the network takes, about.
+    """
+    return next((step for least, step in _COARSER_STEPS if share >= least), _RELATIVE_STEP)
+
+
 def filter_shape(mode: Mode, tier: Tier) -> NetShape:
     """The network of a mode and tier."""
     channels, convolutions = TIER_SIZES[tier]
@@ -121,7 +137,7 @@ def train_filter(
         pairs: Decoded and source pictures, luma of 8 bits; the source's larger by
             :func:`nnrvideo.training.kinds.mode_scale`.
         mode: What the network does.
-        tier: Its size: S 16, M 32, L 64 channels.
+        tier: Its size: XS 8, S 16, M 32, L 64 channels.
         budget: How long to train.
         base: Network to start from, of the same mode and tier: tensors by name, or an NNC
             bitstream.  None starts from nothing.

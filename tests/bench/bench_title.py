@@ -2,7 +2,7 @@
 """Networks trained on titles against plain encodes: BD-rates, every bit of the networks charged.
 
     python tests/bench/bench_title.py --work DIR [--crf 26,30,34,38] [--codecs libx265,libx264] \
-        [--tunes psnr,default] [--seconds 5] [--modes enhance,sr1.5x,sr2x] [--tiers S] CLIP...
+        [--tunes psnr,default] [--seconds 5] [--modes enhance,sr1.5x,sr2x] [--tiers XS,S] CLIP...
 
 For each clip, codec and tune: the clip coded plainly (preset medium) at each CRF, then by
 ``encode_title`` at each CRF, all decoded, enhanced and measured against the source.  The bits of
@@ -116,7 +116,7 @@ def _title(options: argparse.Namespace, series: Series, crf: float) -> Point:
         )
 
     # Not repr(): a setting that is added with a default must not void what was measured.
-    chosen = (*options.modes, *options.tiers, options.steps, options.pictures)
+    chosen = (*options.modes, *(options.tiers or ("auto",)), options.steps, options.pictures)
     return _point(options, series, f"title-{_short(chosen)}-{crf:g}", make)
 
 
@@ -243,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--tunes", type=_names, default=("psnr", "default"))
     add("--seconds", type=Fraction, help="use only the start of each clip")
     add("--modes", type=_names, default=("enhance", "sr1.5x", "sr2x"))
-    add("--tiers", type=_names, default=("S",))
+    add("--tiers", type=_names, help="default: the one that fits")
     add("--steps", type=int, help="of each training")
     add("--pictures", type=int, default=48, help="to train on; default: %(default)s")
     add("--no-vmaf", dest="vmaf", action="store_const", const=None, default=_vmaf())

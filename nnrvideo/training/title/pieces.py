@@ -152,8 +152,18 @@ class Pieces:
             (result["cropped"][0], result["cropped"][1]),
         )
 
-    def train(self, coded: Coded, mode: Mode, tier: Tier, seconds: float | None) -> Network:
-        """A network for a coded version; in so many CPU seconds, if they are bounded."""
+    def train(
+        self, coded: Coded, mode: Mode, tier: Tier, share: float, seconds: float | None
+    ) -> Network:
+        """A network for a coded version.
+
+        Args:
+            coded: On whose pictures it works.
+            mode: What it does.
+            tier: Its size.
+            share: Of the title's bits, that it will take, about.
+            seconds: CPU time, if that is bounded.
+        """
         self._say(f"{mode} {tier}: training")
         settings = self._request.settings
         result = self._workshop.do(
@@ -165,6 +175,7 @@ class Pieces:
                 "tier": tier,
                 "steps": settings.steps,
                 "seconds": seconds,
+                "share": round(share, 3),
                 "pictures": settings.pictures,
                 "seed": settings.seed,
                 "threads": settings.threads,

@@ -23,8 +23,6 @@ from nnrvideo.training.kinds import (
     Tier,
 )
 
-AUTO_MODES: Final[tuple[Mode, ...]] = ("enhance", "sr2x")
-
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,8 @@ class TitleSettings:
 
     Args:
         modes: Kinds of network to try.
-        tiers: Sizes of network to try: S 16, M 32, L 64 channels.
+        tiers: Sizes of network to try: XS 8, S 16, M 32, L 64 channels; None for one of XS, S and
+            M, whose bits the video's pay for.
         target: Metric that decides.
         steps: Training steps of each network, the quantised ones included; None for the usual
             number, or for what the budget allows.
@@ -52,8 +51,8 @@ class TitleSettings:
         ValueError: A value that means nothing.
     """
 
-    modes: Sequence[Mode] = AUTO_MODES
-    tiers: Sequence[Tier] = ("S",)
+    modes: Sequence[Mode] = MODES
+    tiers: Sequence[Tier] | None = None
     target: Target = "psnr"
     steps: int | None = None
     budget: float | None = None
@@ -69,7 +68,7 @@ class TitleSettings:
     def __post_init__(self) -> None:
         if not self.modes or not set(self.modes) <= set(MODES):
             raise ValueError(f"modes are {', '.join(MODES)}, not {list(self.modes)}")
-        if not self.tiers or not set(self.tiers) <= set(TIERS):
+        if self.tiers is not None and not (self.tiers and set(self.tiers) <= set(TIERS)):
             raise ValueError(f"tiers are {', '.join(TIERS)}, not {list(self.tiers)}")
         if self.target not in TARGETS:
             raise ValueError(f"targets are {', '.join(TARGETS)}, not {self.target!r}")
@@ -92,13 +91,12 @@ class TitleSettings:
 
 SPEED_SETTINGS: Final[Mapping[Speed, Mapping[str, object]]] = {
     # One network for the title, little training.
-    "fast": {"tiers": ("S",), "steps": 500, "levels": ()},
+    "fast": {"steps": 500, "levels": ()},
     # What the defaults are.
     "medium": {},
-    # More sizes of network and of picture, three times the training.
+    # More sizes of network, three times the training.
     "slow": {
-        "modes": MODES,
-        "tiers": ("S", "M"),
+        "tiers": ("XS", "S", "M"),
         "steps": 4500,
         "pictures": 96,
     },
@@ -119,7 +117,7 @@ def settings_of(mode: str, given: Mapping[str, Any]) -> TitleSettings:
     Raises:
         ValueError: A value means nothing.
     """
-    chosen: dict[str, Any] = {"modes": AUTO_MODES if mode == "auto" else (mode,)}
+    chosen: dict[str, Any] = {"modes": MODES if mode == "auto" else (mode,)}
     speed: Speed = given.get("speed") or "medium"
     if speed not in SPEED_SETTINGS:
         raise ValueError(f"speeds are {', '.join(SPEED_SETTINGS)}, not {speed!r}")

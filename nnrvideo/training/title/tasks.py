@@ -92,7 +92,8 @@ def train(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
 
     Args:
         arguments: ``source``; ``coded``; ``mode``; ``tier``; ``steps`` or null; ``seconds`` of CPU
-            or null; ``pictures``; ``seed``; ``threads``.
+            or null; ``share`` of the title's bits that the network will take, about; ``pictures``;
+            ``seed``; ``threads``.
         folder: Where the network and the state of its training go.
 
     Returns:
@@ -100,7 +101,7 @@ def train(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
     """
     from nnrvideo.training.data import sample_pairs
     from nnrvideo.training.kinds import mode_scale
-    from nnrvideo.training.recipe import Budget, train_filter
+    from nnrvideo.training.recipe import Budget, relative_step_for, train_filter
 
     mode = arguments["mode"]
     pairs = sample_pairs(
@@ -130,6 +131,7 @@ def train(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         ),
         seed=arguments["seed"],
         threads=arguments["threads"],
+        relative_step=relative_step_for(arguments["share"]),
         checkpoint=checkpoint,
         progress=tell,
     )

@@ -19,6 +19,7 @@ from nnrvideo.training.title.decide import BASE, OFF, Choice, choose, spans_of, 
 from nnrvideo.training.title.figures import Measure, Scene, total_bits
 from nnrvideo.training.title.pieces import Coded, Network, Pieces, Request, Shown, plain_name
 from nnrvideo.training.title.results import Candidate, SceneChoice, TitleReport, Variant
+from nnrvideo.training.title.sizes import fitting_tier, sent_bits
 
 _LEAST_SIZE: Final = 40  # of the coded picture: the largest tier needs 24 around a crop
 _LEAST_GAIN: Final = {"psnr": 0.02, "ms-ssim": 1e-4, "vmaf": 0.1}
@@ -29,7 +30,6 @@ _LEAST_PICTURES: Final = 12  # of a scene that gets an update of its own
 _UPDATE_STEPS: Final = 5  # times as many has the network
 _UPDATE_SHARE: Final = 0.3  # of a budget
 _OCTAVES_OF_SIZE: Final = 1.2  # in bits, that half the size saves at the same CRF
-_BITS_A_WEIGHT: Final = 4.5  # of a network, to know about what will be left for the video
 
 
 @final
@@ -59,6 +59,7 @@ class Trial:
         self._settings = request.settings
         self._plain: dict[Knob, tuple[Coded, Shown]] = {}
         self._notes: list[str] = []
+        self._results: list[_Tried] = []
         self._curve = PlainCurve(request.knob, self._anchor)
 
     def _anchor(self, knob: Knob) -> Anchor:
@@ -72,7 +73,9 @@ class Trial:
     def decide(self) -> tuple[TitleReport, Path]:
         """Tries everything; the report and the file that is the result."""
         plain_coded, plain = self._plain[self._curve.asked.knob]
-        tried = [self._try(network) for network in self._networks(plain_coded, plain)]
+        tried = self._results
+        for network in self._networks(plain_coded, plain):
+            tried.append(self._try(network))
         if tried:
             tried += self._by_scene(max(tried, key=lambda each: each.expected))
         chosen = self._proven(tried)
@@ -103,11 +106,12 @@ class Trial:
         if not math.isfinite(plain.psnr_y):
             self._note("no network was tried: the plain encode has no errors")
             return
+        bits = plain_coded.bits
         wanted = [
             (mode, tier)
             for mode in self._settings.modes
             if self._possible(mode)
-            for tier in self._settings.tiers
+            for tier in self._settings.tiers or [fitting_tier(self._request, mode, bits)]
             if self._affordable(mode, tier)
         ]
         seconds = self._settings.budget
@@ -115,7 +119,21 @@ class Trial:
             share = 1 - _UPDATE_SHARE if self._settings.levels and len(plain.scenes) > 1 else 1
             seconds = seconds * share / len(wanted)
         for mode, tier in wanted:
-            yield self._pieces.train(self._coded_for(mode, tier, plain_coded), mode, tier, seconds)
+            if self._hopeless(mode):
+                self._note(f"{mode} was left out: less reduction was far behind already")
+                continue
+            share = sent_bits(self._request, mode, tier) / bits
+            coded = self._coded_for(mode, tier, plain_coded)
+            yield self._pieces.train(coded, mode, tier, share, seconds)
+
+    def _hopeless(self, mode: Mode) -> bool:
+        """Whether one that reduces less, but does reduce, has lost by too much."""
+        gains = [
+            each.candidate.gain
+            for each in self._results
+            if 1 < mode_scale(each.candidate.mode) < mode_scale(mode)
+        ]
+        return bool(gains) and max(gains) < -_HOPELESS[self._settings.target]
 
     def _possible(self, mode: Mode) -> bool:
         try:
@@ -144,9 +162,7 @@ class Trial:
         scale = mode_scale(mode)
         if scale == 1:
             return plain
-        copies = 1 + math.floor(self._request.seconds / max(float(self._settings.repeat), 1.0))
-        weights = kmac_per_sample(mode, tier) * 1000 * float(2 * scale) ** 2
-        network = round(copies * weights * _BITS_A_WEIGHT)
+        network = sent_bits(self._request, mode, tier)
         known: dict[Knob, Coded] = {}
 
         def bits_of(knob: Knob) -> int:

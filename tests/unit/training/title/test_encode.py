@@ -19,7 +19,10 @@ from nnrvideo.metrics import VmafError, find_vmaf
 from nnrvideo.report import measure_file
 from nnrvideo.training.data import sample_pairs
 from nnrvideo.training.title import TitleSettings, encode_title
+from nnrvideo.training.title.curve import Knob
 from nnrvideo.training.title.decide import Choice
+from nnrvideo.training.title.pieces import Request
+from nnrvideo.training.title.sizes import fitting_tier
 from nnrvideo.training.title.trial import Trial
 
 FAST = {"crf": "30", "preset": "ultrafast"}
@@ -55,8 +58,8 @@ def test_untrained_networks_lose_to_the_plain_encode(
     settings = replace(quick, modes=("enhance", "sr2x"))
     report = encode_title(source, target, settings, codec="libx264", options=FAST)
     assert [(each.mode, each.tier) for each in report.candidates] == [
-        ("enhance", "S"),
-        ("sr2x", "S"),
+        ("enhance", "XS"),
+        ("sr2x", "XS"),
     ]
     # A dozen kilobits of network cannot pay for eight small pictures.
     assert all(each.gain < 0 for each in report.candidates)
@@ -130,12 +133,47 @@ def test_pictures_too_small_for_structure_are_refused(
 def test_networks_that_receivers_cannot_run_are_left_out(
     source: Path, tmp_path: Path, quick: TitleSettings
 ) -> None:
-    settings = replace(quick, modes=("enhance", "sr2x"), complexity_limit=1.0)
+    settings = replace(quick, modes=("enhance", "sr2x"), tiers=("S",), complexity_limit=1.0)
     report = encode_title(source, tmp_path / "out.mp4", settings, codec="libx264", options=FAST)
     assert [each.mode for each in report.candidates] == ["sr2x"]
     assert report.notes == (
         "enhance S was left out: it takes 1.54 kMAC a sample, over the limit of 1",
     )
+
+
+@pytest.mark.parametrize(
+    ("bits", "limit", "tier"),
+    [
+        (600_000, None, "XS"),
+        (1_000_000, None, "S"),
+        (2_500_000, None, "M"),
+        (2_500_000, 1.0, "S"),
+        (2_500_000, 0.1, "XS"),
+    ],
+)
+def test_the_network_is_as_large_as_the_video_pays_for(
+    quick: TitleSettings, bits: int, limit: float | None, tier: str
+) -> None:
+    request = Request(
+        source=Path("film.mkv"), suffix=".mp4", size=(960, 540), seconds=5.0, codec="libx264",
+        options={}, knob=Knob("crf", 30.0), settings=replace(quick, complexity_limit=limit),
+        duration=None,
+    )  # fmt: skip
+    assert fitting_tier(request, "sr2x", bits) == tier
+    # Twelve repetitions cost what the one does.
+    assert fitting_tier(replace(request, seconds=119.0), "sr2x", 12 * bits) == tier
+
+
+@pytest.mark.usefixtures("easy")
+def test_who_reduces_more_is_not_tried_where_less_is_far_behind(
+    source: Path, tmp_path: Path, quick: TitleSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nnrvideo.training.title.trial._HOPELESS", {"psnr": 0.1})
+    settings = replace(quick, modes=("sr1.5x", "sr2x"))
+    report = encode_title(source, tmp_path / "out.mp4", settings, codec="libx264", options=FAST)
+    assert [each.mode for each in report.candidates] == ["sr1.5x"]
+    assert report.candidates[0].gain < -0.1
+    assert report.notes == ("sr2x was left out: less reduction was far behind already",)
 
 
 def test_a_budget_bounds_training(source: Path, tmp_path: Path, quick: TitleSettings) -> None:

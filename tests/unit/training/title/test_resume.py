@@ -68,7 +68,7 @@ def test_killed_runs_go_on_and_end_with_the_same_file(
         (".plain-crf30.", 2),  # coded, not yet named
         ("checkpoint", 7),  # in the middle of training
         (".network.", 3),  # trained, the network not yet named
-        (".enhance-S-", 1),  # about to be measured
+        (".enhance-XS-", 1),  # about to be measured
     ):
         run_killed_at(word, count, pieces)
         assert not (folders[1] / "out.mp4").exists()

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How large a network a title can bear."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from nnrvideo.training.kinds import Mode, Tier, kmac_per_sample, network_bits
+from nnrvideo.training.title.pieces import Request
+
+_TIERS: Final[tuple[Tier, ...]] = ("XS", "S", "M")
+_SHARE: Final = 0.05
+"""Of the title's bits, that a network may take; more of them gain more as video."""
+
+
+def fitting_tier(request: Request, mode: Mode, bits: int) -> Tier:
+    """The largest network that the video pays for, and receivers can run.
+
+    Args:
+        request: What is wanted.
+        mode: What the network does.
+        bits: Of the video.
+
+    Returns:
+        XS, S or M; XS where none fits.
+    """
+    limit = request.settings.complexity_limit
+    fitting = _TIERS[0]
+    for tier in _TIERS[1:]:
+        light = limit is None or kmac_per_sample(mode, tier) <= limit
+        if light and sent_bits(request, mode, tier) <= _SHARE * bits:
+            fitting = tier
+    return fitting
+
+
+def sent_bits(request: Request, mode: Mode, tier: Tier) -> int:
+    """About what a network and its repetitions will take."""
+    copies = 1 + math.floor(request.seconds / max(float(request.settings.repeat), 1.0))
+    return copies * network_bits(mode, tier)
