@@ -92,12 +92,20 @@ def knob_of(codec: str, options: dict[str, str]) -> Knob:
             raise ValueError(f"-crf takes 0 to 63, not {text}")
         return Knob("crf", 0.0, real=codec in _REAL_CRF).at(value)
     if "b:v" in options:
-        text = options.pop("b:v")
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgG]?)", text)
-        if not found or not float(found[1]):
-            raise ValueError(f"-b:v takes bits a second such as 2M, not {text!r}")
-        return Knob("b:v", 1.0).at(float(found[1]) * _UNITS[found[2].lower()])
+        return Knob("b:v", 1.0).at(bits_of_option("-b:v", options.pop("b:v")))
     raise ValueError("choosing a network needs a quality or a rate: give -crf or -b:v")
+
+
+def bits_of_option(name: str, text: str) -> float:
+    """What an option says in bits, or in bits a second.
+
+    Raises:
+        ValueError: It is no number above 0, with one of the usual units or with none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgG]?)", text)
+    if not found or not float(found[1]):
+        raise ValueError(f"{name} takes bits such as 2M, not {text!r}")
+    return float(found[1]) * _UNITS[found[2].lower()]
 
 
 @final

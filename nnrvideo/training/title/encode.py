@@ -27,6 +27,7 @@ from nnrvideo.files import OutputFile
 from nnrvideo.metrics import find_vmaf
 from nnrvideo.metrics.ssim import MS_SSIM_MIN_SIDE
 from nnrvideo.training.title import tasks
+from nnrvideo.training.title.buffer import Buffer
 from nnrvideo.training.title.curve import knob_of
 from nnrvideo.training.title.pieces import Pieces, Request
 from nnrvideo.training.title.results import TitleReport
@@ -97,6 +98,7 @@ def encode_title(
             codec=codec,
             options=given,
             knob=knob,
+            buffer=Buffer.of(given),
             settings=settings,
             duration=duration,
         )

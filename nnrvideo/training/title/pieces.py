@@ -14,6 +14,7 @@ from nnrvideo.authoring.schedule import ALWAYS
 from nnrvideo.metrics import decibels
 from nnrvideo.training.kinds import Level, Mode, Tier
 from nnrvideo.training.title import tasks
+from nnrvideo.training.title.buffer import Buffer
 from nnrvideo.training.title.curve import Knob
 from nnrvideo.training.title.figures import Measure, Scene, total_bits
 from nnrvideo.training.title.results import Point
@@ -34,6 +35,7 @@ class Request:
         codec: Encoder.
         options: Of the encoder, but for its quality.
         knob: Its quality.
+        buffer: What receivers are promised; None for nothing.
         settings: What to try.
         duration: Stop after so many seconds.
     """
@@ -45,6 +47,7 @@ class Request:
     codec: str
     options: Mapping[str, str]
     knob: Knob
+    buffer: Buffer | None
     settings: TitleSettings
     duration: Fraction | None
 
@@ -83,6 +86,7 @@ class Shown:
     scenes: tuple[Scene, ...]
     measure: Measure
     file: str  # as a player would have it
+    lacking: int = 0  # bits that the receivers' buffer waits for, at the worst moment
 
     def point(self, knob: Knob) -> Point:
         """Its figures over all scenes."""
@@ -129,8 +133,8 @@ class Pieces:
         self.training_seconds = 0.0
         self._workshop, self._request, self._say = workshop, request, say
 
-    def code(self, scale: Fraction, knob: Knob, name: str) -> Coded:
-        """The title at a size and quality."""
+    def code(self, scale: Fraction, knob: Knob, name: str, buffer: Buffer | None = None) -> Coded:
+        """The title at a size and quality, and with a promise of its own to receivers."""
         self._say(f"{name}: coding with {knob}")
         result = self._workshop.do(
             tasks.code,
@@ -139,7 +143,11 @@ class Pieces:
                 "name": f"{name}-{plain_name(knob)}{self._request.suffix}",
                 "scale": str(scale),
                 "codec": self._request.codec,
-                "options": {**self._request.options, **knob.options},
+                "options": {
+                    **self._request.options,
+                    **knob.options,
+                    **({} if buffer is None else buffer.options),
+                },
                 "two_pass": self._request.settings.two_pass,
                 "duration": None if self._request.duration is None else str(self._request.duration),
             },
@@ -197,7 +205,7 @@ class Pieces:
         name: str = "",
     ) -> Shown:
         """A coded version with a network in it, or as it is."""
-        settings = self._request.settings
+        settings, buffer = self._request.settings, self._request.buffer
         result = self._workshop.do(
             tasks.measure,
             {
@@ -208,6 +216,7 @@ class Pieces:
                 "updates": [[str(time), file] for time, file in updates],
                 "spans": [[_text(start), _text(end)] for start, end in spans],
                 "repeat": str(settings.repeat),
+                "buffer": None if buffer is None else [buffer.rate, buffer.size],
                 "pictures": coded.pictures,
                 "target": settings.target,
                 "threads": settings.threads,
@@ -219,6 +228,7 @@ class Pieces:
             tuple(Scene.from_json(scene) for scene in result["scenes"]),
             Measure(settings.target, result["samples"], result["bit_depth"]),
             result.get("file", coded.file),
+            result["lacking"],
         )
 
     def adapt(

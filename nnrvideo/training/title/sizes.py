@@ -7,11 +7,15 @@ import math
 from typing import Final
 
 from nnrvideo.training.kinds import Mode, Tier, kmac_per_sample, network_bits
+from nnrvideo.training.title.buffer import Buffer
 from nnrvideo.training.title.pieces import Request
 
 _TIERS: Final[tuple[Tier, ...]] = ("XS", "S", "M")
 _SHARE: Final = 0.05
 """Of the title's bits, that a network may take; more of them gain more as video."""
+
+_RESERVE: Final = 1.2
+"""Of the bits that a network will take about, in the buffer."""
 
 
 def fitting_tier(request: Request, mode: Mode, bits: int) -> Tier:
@@ -32,6 +36,14 @@ def fitting_tier(request: Request, mode: Mode, bits: int) -> Tier:
         if light and sent_bits(request, mode, tier) <= _SHARE * bits:
             fitting = tier
     return fitting
+
+
+def left_for_video(request: Request, mode: Mode, tier: Tier) -> Buffer | None:
+    """What the video may promise receivers beside a network; None for nothing, or too little."""
+    if request.buffer is None:
+        return None
+    bits = math.ceil(_RESERVE * network_bits(mode, tier))
+    return request.buffer.without(bits, max(float(request.settings.repeat), 1.0))
 
 
 def sent_bits(request: Request, mode: Mode, tier: Tier) -> int:

@@ -7,10 +7,11 @@ paths in and by names in ``folder`` out, nothing remembered between two calls.
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
@@ -23,9 +24,10 @@ from nnrvideo.container import open_media
 from nnrvideo.files import write_bytes
 from nnrvideo.metrics import find_vmaf
 from nnrvideo.report import Measured, MeasureOptions, measure_file
-from nnrvideo.report.bits import count_bits
+from nnrvideo.report.bits import UnitBits, count_bits
 from nnrvideo.report.results import Bits
 from nnrvideo.runtime import Upscaler
+from nnrvideo.training.title.buffer import Buffer
 from nnrvideo.training.title.figures import Scene, Side, side_of
 from nnrvideo.training.title.workshop import Json
 
@@ -217,13 +219,14 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
     Args:
         arguments: ``source``; ``coded``; ``name`` of the file; ``network`` or null; ``updates``,
             pairs of seconds and file, null for the base; ``spans`` in which pictures are filtered;
-            ``repeat`` in seconds; ``pictures`` of the coded version; ``target`` metric;
-            ``threads``.
+            ``repeat`` in seconds; ``buffer``, rate and size that receivers are promised, or null;
+            ``pictures`` of the coded version; ``target`` metric; ``threads``.
         folder: Where the file goes.
 
     Returns:
         ``scenes``; ``samples`` of a luma plane; ``bit_depth``; ``pictures``; ``enhanced`` of them;
-        ``unpaired`` ones that have no partner in the other file; ``file``, if there is a network.
+        ``unpaired`` ones that have no partner in the other file; ``lacking`` bits that the buffer
+        waits for at the worst moment; ``file``, if there is a network.
     """
     path = Path(arguments["coded"])
     network = arguments["network"]
@@ -256,7 +259,10 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         networks=network is not None,
         progress=_progress.get(),
     )
-    scenes = _scenes(measured, path, target)
+    with open_media(path) as media:
+        _, units = count_bits(media)
+    scenes = _scenes(measured, units, target)
+    buffer = Buffer(*(arguments["buffer"] or (math.inf, math.inf)))
     return {
         "scenes": [scene.to_json() for scene in scenes],
         "samples": measured.plain.pictures[0].samples,
@@ -264,18 +270,17 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         "pictures": len(measured.times),
         "enhanced": measured.enhanced,
         "unpaired": measured.unpaired,
+        "lacking": buffer.lacking([(unit.pts, unit.bits.total) for unit in units]),
         **({} if network is None else {"file": path.name}),
     }
 
 
-def _scenes(measured: Measured, path: Path, target: str) -> list[Scene]:
+def _scenes(measured: Measured, units: Sequence[UnitBits], target: str) -> list[Scene]:
     """Sums up from cut to cut."""
     times = measured.times
     starts = measured.scene_starts
     begins = [times[index] for index in starts]
     counts: list[Counter[str]] = [Counter(video=0) for _ in starts]
-    with open_media(path) as media:
-        _, units = count_bits(media)
     for unit in units:
         counts[max(bisect_right(begins, unit.pts) - 1, 0)].update(asdict(unit.bits))
     shown = measured.network or measured.plain

@@ -19,7 +19,7 @@ from nnrvideo.training.title.decide import BASE, OFF, Choice, choose, spans_of, 
 from nnrvideo.training.title.figures import Measure, Scene, total_bits
 from nnrvideo.training.title.pieces import Coded, Network, Pieces, Request, Shown, plain_name
 from nnrvideo.training.title.results import Candidate, SceneChoice, TitleReport, Variant
-from nnrvideo.training.title.sizes import fitting_tier, sent_bits
+from nnrvideo.training.title.sizes import fitting_tier, left_for_video, sent_bits
 
 _LEAST_SIZE: Final = 40  # of the coded picture: the largest tier needs 24 around a crop
 _LEAST_GAIN: Final = {"psnr": 0.02, "ms-ssim": 1e-4, "vmaf": 0.1}
@@ -150,6 +150,9 @@ class Trial:
         limit = self._settings.complexity_limit
         cost = kmac_per_sample(mode, tier)
         if limit is None or cost <= limit:
+            if self._request.buffer and not left_for_video(self._request, mode, tier):
+                self._note(f"{mode} {tier} was left out: it is too large for -maxrate or -bufsize")
+                return False
             return True
         self._note(
             f"{mode} {tier} was left out: it takes {cost:.2f} kMAC a sample, over the limit of "
@@ -160,13 +163,14 @@ class Trial:
     def _coded_for(self, mode: Mode, tier: Tier, plain: Coded) -> Coded:
         """The version that a network works on, at about the bits of the plain encode."""
         scale = mode_scale(mode)
+        buffer = left_for_video(self._request, mode, tier)
         if scale == 1:
-            return plain
+            return plain if buffer is None else self._pieces.code(scale, plain.knob, mode, buffer)
         network = sent_bits(self._request, mode, tier)
         known: dict[Knob, Coded] = {}
 
         def bits_of(knob: Knob) -> int:
-            known[knob] = self._pieces.code(scale, knob, mode)
+            known[knob] = self._pieces.code(scale, knob, mode, buffer)
             return known[knob].bits
 
         start = plain.knob
@@ -281,7 +285,8 @@ class Trial:
     def _proven(self, tried: list[_Tried]) -> _Tried | None:
         """The best candidate that beats a plain encode at very nearly its bits.
 
-        None may flicker more than its decoded pictures do without it.
+        None may flicker more than its decoded pictures do without it, or keep less of what
+        receivers were promised than the plain encode does.
         """
         least = _LEAST_GAIN[self._settings.target]
         for at in sorted(range(len(tried)), key=lambda at: -tried[at].candidate.gain):
@@ -291,6 +296,10 @@ class Trial:
             name = each.candidate.name
             if _flickers(each.shown):
                 self._note(f"{name} was left out: it flickers more than the plain pictures")
+                continue
+            late = each.shown.lacking - self._plain[self._curve.asked.knob][1].lacking
+            if late > 0:
+                self._note(f"{name} was left out: a buffer of -bufsize would lack {late} bits")
                 continue
             proof = self._curve.prove(each.candidate.point.bits.total)
             gain = each.shown.quality - proof

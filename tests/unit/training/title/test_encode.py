@@ -156,8 +156,8 @@ def test_the_network_is_as_large_as_the_video_pays_for(
 ) -> None:
     request = Request(
         source=Path("film.mkv"), suffix=".mp4", size=(960, 540), seconds=5.0, codec="libx264",
-        options={}, knob=Knob("crf", 30.0), settings=replace(quick, complexity_limit=limit),
-        duration=None,
+        options={}, knob=Knob("crf", 30.0), buffer=None, duration=None,
+        settings=replace(quick, complexity_limit=limit),
     )  # fmt: skip
     assert fitting_tier(request, "sr2x", bits) == tier
     # Twelve repetitions cost what the one does.
