@@ -19,14 +19,19 @@ from nnrvideo.cli.args import (
 from nnrvideo.cli.exits import Exit, UsageError
 from nnrvideo.cli.progress import progress
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs
-from nnrvideo.cli.titles import add_training, encode_with_own_network, training_option
+from nnrvideo.cli.titles import (
+    add_training,
+    encode_ladder_of_rungs,
+    encode_with_own_network,
+    training_option,
+)
 from nnrvideo.training.kinds import MODES
 
 _DESCRIPTION = """\
 The video is reduced (widened bicubic) by the factor by which the network enlarges, coded, and the
 network is put into every random access point. Audio, subtitles, chapters and metadata are copied.
 With another --mode than base a network is trained on the title first, and has to beat the plain
-encode at the same bits.
+encode at the same bits. With --ladder the title is coded in several sizes that share a network.
 """
 
 
@@ -42,14 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network",
         metavar="NET.nnc",
         type=Path,
-        help="network to send (default: the shipped one for 2x super-resolution on luma)",
+        help="network to send (default: the shipped one for 2x super-resolution on luma); with "
+        "another --mode than base, one of the kinds that are trained here: the title then uses it "
+        "with updates instead of one of its own",
     )
     parser.add_argument(
         "--mode",
         choices=("base", *MODES, "auto"),
         default="base",
         help="base: reduce and send --network as it is; enhance, sr1.5x, sr2x: train a network on "
-        "this title, for its own or for reduced size; auto: try enhance and sr2x. A trained "
+        "this title, for its own or for reduced size; auto: try all of them. A trained "
         "network must beat the plain encode at the same bits, or the result is the plain encode "
         "(default: %(default)s; training needs the extra [train])",
     )
@@ -74,11 +81,12 @@ def _seconds(text: str) -> Fraction:
 
 def execute(options: argparse.Namespace) -> int:
     """Runs the verb."""
-    check_output(options.output, overwrite=options.overwrite)
+    if options.ladder is None:
+        check_output(options.output, overwrite=options.overwrite)
     if options.mode == "base":
         return _with_given_network(options)
-    if options.network is not None:
-        raise UsageError(f"--network is an option of --mode base; {options.mode} trains its own")
+    if options.ladder is not None:
+        return encode_ladder_of_rungs(options)
     return encode_with_own_network(options)
 
 

@@ -23,7 +23,7 @@ _SPELT = {"metric": "--target", "passes": "-pass"}
 
 def training_option(options: argparse.Namespace) -> str | None:
     """An option that means something only where a network is trained, if one was given."""
-    for name in (*TRAINING_OPTIONS, "work", "report", "keep_network"):
+    for name in (*TRAINING_OPTIONS, "work", "report", "keep_network", "ladder"):
         if getattr(options, name) is not None:
             return _SPELT.get(name, f"--{name.replace('_', '-')}")
     return None
@@ -113,6 +113,13 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "against the plain encodes",
     )
     add(
+        "--ladder",
+        type=_rungs,
+        metavar="HEIGHT[:CRF],...",
+        help="code the title in several sizes that share one network and differ by its updates; "
+        "OUT contains {height}, as in film-{height}p.mp4",
+    )
+    add(
         "--keep-network",
         type=Path,
         metavar="NET.nnc",
@@ -128,6 +135,57 @@ def _list_of(text: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return chosen
 
 
+def _rungs(text: str) -> list[tuple[int, str | None]]:
+    rungs = []
+    for part in text.split(","):
+        height, _, crf = part.partition(":")
+        if not height.isdecimal():
+            raise argparse.ArgumentTypeError(f"{part!r} is no HEIGHT or HEIGHT:CRF")
+        rungs.append((int(height), crf or None))
+    return rungs
+
+
+def encode_ladder_of_rungs(options: argparse.Namespace) -> int:
+    """Trains one network for several sizes of the title."""
+    from nnrvideo.training.title import Rung, encode_ladder, settings_of
+
+    for name in ("network", "report", "keep_network"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is not for a --ladder")
+    if "{height}" not in options.output.name:
+        raise UsageError("a --ladder writes several files: OUT must contain {height}")
+    rungs = [
+        Rung(
+            height,
+            options.output.with_name(options.output.name.replace("{height}", str(height))),
+            crf,
+        )
+        for height, crf in options.ladder
+    ]
+    for rung in rungs:
+        check_output(rung.target, overwrite=options.overwrite)
+    with progress("working", quiet=options.quiet, lines_to=options.progress) as show:
+        reports = encode_ladder(
+            options.input,
+            rungs,
+            settings_of(options.mode, vars(options)),
+            codec=options.codec,
+            options=encoder_options(options),
+            overwrite=options.overwrite,
+            duration=options.duration,
+            work=options.work,
+            say=_say if options.verbose else lambda _line: None,
+            progress=show,
+        )
+    results = list(zip((rung.target for rung in rungs), reports, strict=True))
+    if options.json:
+        print_json([{"output": str(target), **report.to_json()} for target, report in results])
+    elif not options.quiet:
+        for target, report in results:
+            _print(options, target, report)
+    return Exit.OK
+
+
 def encode_with_own_network(options: argparse.Namespace) -> int:
     """Trains on the title and keeps what is worth its bits."""
     from nnrvideo.model import card_path
@@ -140,6 +198,8 @@ def encode_with_own_network(options: argparse.Namespace) -> int:
     if options.keep_network is not None:
         check_output(options.keep_network, overwrite=options.overwrite)
         check_output(card_path(options.keep_network), overwrite=options.overwrite)
+        if options.network is not None:
+            raise UsageError("--keep-network is for a network that is trained, not for --network")
     settings = settings_of(options.mode, vars(options))
 
     def before_cleaning(found: TitleReport) -> None:
@@ -155,6 +215,7 @@ def encode_with_own_network(options: argparse.Namespace) -> int:
             options=encoder_options(options),
             overwrite=options.overwrite,
             duration=options.duration,
+            base=None if options.network is None else options.network.read_bytes(),
             work=options.work,
             say=_say if options.verbose else lambda _line: None,
             progress=show,
@@ -163,7 +224,7 @@ def encode_with_own_network(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"output": str(options.output), **report.to_json()})
     elif not options.quiet:
-        _print(options, report)
+        _print(options, options.output, report)
     return Exit.OK
 
 
@@ -233,7 +294,7 @@ def _write_report(options: argparse.Namespace, settings: TitleSettings, found: T
     write_bytes(options.report, text.encode(), overwrite=options.overwrite)
 
 
-def _print(options: argparse.Namespace, report: TitleReport) -> None:
+def _print(options: argparse.Namespace, target: Path, report: TitleReport) -> None:
     unit = {"psnr": "dB", "ms-ssim": "MS-SSIM", "vmaf": "VMAF"}[report.target]
     digits = 4 if report.target == "ms-ssim" else 2
     header = ("", "bits", "video", "base", "updates", "repeats", "activations", unit, "gain")
@@ -258,7 +319,7 @@ def _print(options: argparse.Namespace, report: TitleReport) -> None:
         "chosen": "plain: no network is worth its bits here" if chosen is None else chosen.name,
         "pictures": str(report.pictures),
         "training": f"{report.training_seconds:.0f} CPU seconds",
-        "file": human_bytes(options.output.stat().st_size),
+        "file": human_bytes(target.stat().st_size),
     }
     if chosen is not None:
         pairs["network"] = (
@@ -266,7 +327,7 @@ def _print(options: argparse.Namespace, report: TitleReport) -> None:
         )
         if chosen.variant != "whole":
             pairs["scenes"] = _scenes(chosen)
-    print_pairs(f"{options.input} -> {options.output}", pairs)
+    print_pairs(f"{options.input} -> {target}", pairs)
     if any(report.cropped):
         columns, rows_cut = report.cropped
         print(f"  note: cut off {columns} columns and {rows_cut} rows, to divide evenly")

@@ -45,8 +45,6 @@ def check_arguments(arguments: Mapping[str, JSON]) -> None:
         for name in TRAINING_OPTIONS:
             if name in arguments:
                 raise ValueError(f"{name}: is for training; mode 'base' trains nothing")
-    elif isinstance(mode, str) and "network" in arguments:
-        raise ValueError(f"network: is for mode 'base'; {mode!r} trains its own")
     target = arguments.get("target")
     if isinstance(target, str) and Path(target).suffix.lower() not in SUFFIXES:
         raise ValueError(f"target: the suffix must be out of {', '.join(sorted(SUFFIXES))}")
@@ -143,7 +141,13 @@ def _with_own_network(
     from nnrvideo.training.title import encode_title, settings_of
 
     settings = settings_of(given["mode"], given)
-    facts: dict[str, JSON] = encode_title(source, target, settings, **common).to_json()
+    facts: dict[str, JSON] = encode_title(
+        source,
+        target,
+        settings,
+        base=Path(given["network"]).read_bytes() if "network" in given else None,
+        **common,
+    ).to_json()
     del facts["training_seconds"]  # not the same each time
     return facts
 

@@ -37,6 +37,9 @@ TRAINING_OPTIONS: Final = (
 """What the encoding of a title is told about networks, on the command line and in job lists; see
 :func:`nnrvideo.training.title.settings_of`."""
 
+USUAL_STEPS: Final = 1500
+"""Of a training, the quantised ones included."""
+
 LEAST_STEPS: Final = 10
 """Steps of the shortest training that makes sense of its phases."""
 

@@ -25,7 +25,16 @@ from nnrvideo.picture import ChromaFormat, Picture
 from nnrvideo.player.calibration import calibrate
 from nnrvideo.training.data import PairSet
 from nnrvideo.training.export import to_nnc
-from nnrvideo.training.kinds import LEAST_STEPS, MODES, OUT_BLOCKS, TIER_SIZES, TIERS, Mode, Tier
+from nnrvideo.training.kinds import (
+    LEAST_STEPS,
+    MODES,
+    OUT_BLOCKS,
+    TIER_SIZES,
+    TIERS,
+    USUAL_STEPS,
+    Mode,
+    Tier,
+)
 from nnrvideo.training.nets import NetShape
 from nnrvideo.training.steps import Progress
 from nnrvideo.training.train import TrainSettings, planned_steps, step_seconds, train
@@ -42,7 +51,6 @@ _ENHANCE_RATE: Final = 1e-3
 _RELATIVE_STEP: Final = 0.4
 _COARSER_STEPS: Final = ((0.05, 0.8), (0.02, 0.6))
 """Share of a title's bits from which on a coarser step costs less than it saves."""
-_STEPS: Final = 1500
 _QUANTISED_SHARE: Final = Fraction(1, 3)  # of the steps
 _WARM_UP: Final = 0.06
 _PATCH: Final = 48
@@ -229,7 +237,7 @@ def _with_length(
         share = float(_QUANTISED_SHARE)
         allowed = int(budget.seconds / (in_float * (1 - share) + quantised * share))
         steps = max(LEAST_STEPS, allowed if steps is None else min(steps, allowed))
-    steps = _STEPS if steps is None else steps
+    steps = USUAL_STEPS if steps is None else steps
     quantised_steps = int(steps * _QUANTISED_SHARE)
     return replace(settings, float_steps=steps - quantised_steps, quantised_steps=quantised_steps)
 

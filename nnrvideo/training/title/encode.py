@@ -27,6 +27,7 @@ from nnrvideo.files import OutputFile
 from nnrvideo.metrics import find_vmaf
 from nnrvideo.metrics.ssim import MS_SSIM_MIN_SIDE
 from nnrvideo.training.title import tasks
+from nnrvideo.training.title.base import kind_of
 from nnrvideo.training.title.buffer import Buffer
 from nnrvideo.training.title.curve import knob_of
 from nnrvideo.training.title.pieces import Pieces, Request
@@ -45,6 +46,7 @@ def encode_title(
     options: Mapping[str, str] | None = None,
     overwrite: bool = False,
     duration: Fraction | None = None,
+    base: bytes | None = None,
     work: Path | None = None,
     say: Callable[[str], None] = lambda _line: None,
     progress: tasks.Progress = lambda _done, _total: None,
@@ -63,6 +65,9 @@ def encode_title(
         options: ffmpeg's encoder options by name, with ``crf`` or ``b:v``.
         overwrite: Whether an existing target may be replaced.
         duration: Stop after so many seconds.
+        base: Network to use, NNC, of a kind that is trained here; each scene, even an only one,
+            gets the updates that are worth their bits, and nothing else is trained.  Receivers
+            that have it from elsewhere know its bytes again.
         work: Folder for intermediate results; it is kept, and results that lie there from other
             runs are used again.  By default a hidden one beside the target, named after source and
             settings and removed after success.
@@ -78,34 +83,31 @@ def encode_title(
         ContainerError: A file cannot be read or written, or the encoder refuses.
         CarriageError: The codec has no place for a network.
         VmafError: VMAF shall decide and libvmaf is missing.
-        ValueError: No quality and no rate, or options that mean nothing.
+        ValueError: No quality and no rate, options that mean nothing, or a base that is of
+            another mode or of no kind that is trained here.
+        BitstreamError: The base is broken.
     """
     settings = settings or TitleSettings()
     given = dict(options or {})
     _require_torch()
     carriage_for(coding_format(codec))
-    knob = knob_of(codec, given)
-    if settings.two_pass and knob.kind == "crf":
-        raise ValueError("two passes are for a bit rate: give -b:v")
     if settings.target == "vmaf":
         find_vmaf()
-    with open_media(source) as media:
-        request = Request(
-            source=source.absolute(),
-            suffix=target.suffix,
-            size=(media.video.width, media.video.height),
-            seconds=float(duration or media.video.duration or 0),
-            codec=codec,
-            options=given,
-            knob=knob,
-            buffer=Buffer.of(given),
-            settings=settings,
-            duration=duration,
-        )
+    if base is not None:
+        settings = _with_base(settings, base)
+    request = request_for(
+        source,
+        target.suffix,
+        settings=settings,
+        codec=codec,
+        options=given,
+        duration=duration,
+        base=base,
+    )
     if settings.target == "ms-ssim" and min(request.size) < MS_SSIM_MIN_SIDE:
         raise ValueError(f"MS-SSIM needs pictures of at least {MS_SSIM_MIN_SIDE} samples")
     identity = content_id(source)
-    told = repr((identity, settings, codec, sorted(given.items()), knob, duration))
+    told = repr((identity, settings, codec, sorted(given.items()), duration, base))
     folder = work or target.with_name(
         f".{target.name[:80]}.{hashlib.sha256(told.encode()).hexdigest()[:12]}.nnrvideo"
     )
@@ -120,6 +122,48 @@ def encode_title(
             shutil.copyfile(result, output.temporary)
         before_cleaning(report)
     return replace(report, files=(), network=None)
+
+
+def request_for(
+    source: Path,
+    suffix: str,
+    *,
+    settings: TitleSettings,
+    codec: str,
+    options: Mapping[str, str],
+    duration: Fraction | None,
+    base: bytes | None = None,
+) -> Request:
+    """What is wanted of a source; arguments and errors as for :func:`encode_title`."""
+    given = dict(options)
+    knob = knob_of(codec, given)
+    if settings.two_pass and knob.kind == "crf":
+        raise ValueError("two passes are for a bit rate: give -b:v")
+    with open_media(source) as media:
+        return Request(
+            source=source.absolute(),
+            suffix=suffix,
+            size=(media.video.width, media.video.height),
+            seconds=float(duration or media.video.duration or 0),
+            codec=codec,
+            options=given,
+            knob=knob,
+            buffer=Buffer.of(given),
+            settings=settings,
+            duration=duration,
+            base=base,
+        )
+
+
+def _with_base(settings: TitleSettings, base: bytes) -> TitleSettings:
+    mode, _ = kind_of(base)
+    if mode not in settings.modes:
+        raise ValueError(f"the network is for {mode}, not for {', '.join(settings.modes)}")
+    if settings.tiers is not None:
+        raise ValueError("a network that is given has its tier; tiers are for training")
+    if settings.budget is not None:
+        raise ValueError("a budget is for training a network; updates take steps")
+    return replace(settings, modes=(mode,))
 
 
 def _require_torch() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -38,6 +39,7 @@ class Request:
         buffer: What receivers are promised; None for nothing.
         settings: What to try.
         duration: Stop after so many seconds.
+        base: Network to use, NNC; None to train one.
     """
 
     source: Path
@@ -50,6 +52,7 @@ class Request:
     buffer: Buffer | None
     settings: TitleSettings
     duration: Fraction | None
+    base: bytes | None = None
 
 
 @final
@@ -177,8 +180,7 @@ class Pieces:
         result = self._workshop.do(
             tasks.train,
             {
-                "source": str(self._request.source),
-                "coded": coded.file,
+                "pairs": [[str(self._request.source), coded.file]],
                 "mode": mode,
                 "tier": tier,
                 "steps": settings.steps,
@@ -194,6 +196,11 @@ class Pieces:
             mode, tier, coded, result["network_file"], result["bytes"], result["steps"],
             result["cpu_seconds"],
         )  # fmt: skip
+
+    def adopt(self, coded: Coded, mode: Mode, tier: Tier, nnc: bytes) -> Network:
+        """A network that was given, for a coded version."""
+        result = self._workshop.do(tasks.adopt, {"nnc": base64.b64encode(nnc).decode()})
+        return Network(mode, tier, coded, result["network_file"], result["bytes"], 0, 0.0)
 
     def measure(
         self,

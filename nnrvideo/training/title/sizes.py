@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How large a network a title can bear."""
+"""How large a network a title can bear, and what it leaves to the video."""
 
 from __future__ import annotations
 
 import math
 from typing import Final
 
-from nnrvideo.training.kinds import Mode, Tier, kmac_per_sample, network_bits
+from nnrvideo.training.kinds import Mode, Tier, kmac_per_sample, mode_scale, network_bits
 from nnrvideo.training.title.buffer import Buffer
-from nnrvideo.training.title.pieces import Request
+from nnrvideo.training.title.curve import Knob
+from nnrvideo.training.title.pieces import Coded, Pieces, Request
 
 _TIERS: Final[tuple[Tier, ...]] = ("XS", "S", "M")
 _SHARE: Final = 0.05
@@ -16,6 +17,8 @@ _SHARE: Final = 0.05
 
 _RESERVE: Final = 1.2
 """Of the bits that a network will take about, in the buffer."""
+
+_OCTAVES_OF_SIZE: Final = 1.2  # in bits, that half the size saves at the same CRF
 
 
 def fitting_tier(request: Request, mode: Mode, bits: int) -> Tier:
@@ -36,6 +39,18 @@ def fitting_tier(request: Request, mode: Mode, bits: int) -> Tier:
         if light and sent_bits(request, mode, tier) <= _SHARE * bits:
             fitting = tier
     return fitting
+
+
+def first_reduced(pieces: Pieces, request: Request, mode: Mode) -> Coded:
+    """A coded version of about the bits of the plain encode, at the size for a network."""
+    scale, knob = mode_scale(mode), reduced_knob(request, mode)
+    return pieces.code(scale, knob, "plain" if scale == 1 else mode)
+
+
+def reduced_knob(request: Request, mode: Mode) -> Knob:
+    """Knob at which the reduced title takes about the bits of the plain encode."""
+    octaves = math.log2(mode_scale(mode)) if request.knob.kind == "crf" else 0.0
+    return request.knob.turned(_OCTAVES_OF_SIZE * octaves)
 
 
 def left_for_video(request: Request, mode: Mode, tier: Tier) -> Buffer | None:

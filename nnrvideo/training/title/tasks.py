@@ -7,6 +7,7 @@ paths in and by names in ``folder`` out, nothing remembered between two calls.
 
 from __future__ import annotations
 
+import base64
 import math
 import time
 from bisect import bisect_right
@@ -89,29 +90,67 @@ def code(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
     }
 
 
-def train(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
-    """Trains a network on the decoded pictures of a coded version.
+def reduce(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
+    """The title at a smaller size, without loss.
 
     Args:
-        arguments: ``source``; ``coded``; ``mode``; ``tier``; ``steps`` or null; ``seconds`` of CPU
-            or null; ``share`` of the title's bits that the network will take, about; ``pictures``;
-            ``seed``; ``threads``.
+        arguments: ``source``; ``scale`` of it relative to what it becomes; ``duration`` in seconds
+            or null.
+        folder: Where the file goes.
+
+    Returns:
+        ``file``, Matroska.
+    """
+    scale = Fraction(arguments["scale"])
+    path = folder / "reduced.mkv"
+    encode_reduced(
+        Path(arguments["source"]),
+        path,
+        (scale, scale),
+        codec="ffv1",
+        overwrite=True,
+        duration=None if arguments["duration"] is None else Fraction(arguments["duration"]),
+        progress=_progress.get(),
+    )
+    return {"file": path.name}
+
+
+def adopt(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
+    """Takes a network that was given.
+
+    Args:
+        arguments: ``nnc``, the bitstream in base64.
+        folder: Where it goes.
+
+    Returns:
+        ``network_file``; ``bytes``.
+    """
+    data = base64.b64decode(arguments["nnc"])
+    write_bytes(folder / "network.nnc", data, overwrite=True)
+    return {"network_file": "network.nnc", "bytes": len(data)}
+
+
+def train(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
+    """Trains a network on the decoded pictures of coded versions.
+
+    Args:
+        arguments: ``pairs`` of a source and its coded version; ``mode``; ``tier``; ``steps`` or
+            null; ``seconds`` of CPU or null; ``share`` of the title's bits that the network will
+            take, about; ``pictures``; ``seed``; ``threads``.
         folder: Where the network and the state of its training go.
 
     Returns:
         ``network_file``; ``bytes``; ``steps``; ``cpu_seconds``.
     """
-    from nnrvideo.training.data import sample_pairs
+    from nnrvideo.training.data import PairSet, sample_pairs
     from nnrvideo.training.kinds import mode_scale
     from nnrvideo.training.recipe import Budget, relative_step_for, train_filter
 
     mode = arguments["mode"]
-    pairs = sample_pairs(
-        Path(arguments["source"]),
-        Path(arguments["coded"]),
-        mode_scale(mode),
-        arguments["pictures"],
-    )
+    pairs = PairSet()
+    for source, coded in arguments["pairs"]:
+        count = max(arguments["pictures"] // len(arguments["pairs"]), 1)
+        pairs.extend(sample_pairs(Path(source), Path(coded), mode_scale(mode), count))
     done = _progress.get()
     steps = 0
     last = ("", 0)

@@ -13,13 +13,14 @@ from typing import Final, final
 from nnrvideo.authoring import coded_size
 from nnrvideo.errors import ModelError
 from nnrvideo.metrics import decibels
-from nnrvideo.training.kinds import Level, Mode, Tier, kmac_per_sample, mode_scale
+from nnrvideo.training.kinds import USUAL_STEPS, Level, Mode, Tier, kmac_per_sample, mode_scale
+from nnrvideo.training.title.base import kind_of
 from nnrvideo.training.title.curve import Anchor, Knob, PlainCurve, search
 from nnrvideo.training.title.decide import BASE, OFF, Choice, choose, spans_of, updates_of
 from nnrvideo.training.title.figures import Measure, Scene, total_bits
 from nnrvideo.training.title.pieces import Coded, Network, Pieces, Request, Shown, plain_name
 from nnrvideo.training.title.results import Candidate, SceneChoice, TitleReport, Variant
-from nnrvideo.training.title.sizes import fitting_tier, left_for_video, sent_bits
+from nnrvideo.training.title.sizes import fitting_tier, left_for_video, reduced_knob, sent_bits
 
 _LEAST_SIZE: Final = 40  # of the coded picture: the largest tier needs 24 around a crop
 _LEAST_GAIN: Final = {"psnr": 0.02, "ms-ssim": 1e-4, "vmaf": 0.1}
@@ -29,7 +30,6 @@ _HOPELESS: Final = {"psnr": 0.5, "ms-ssim": 5e-3, "vmaf": 3.0}
 _LEAST_PICTURES: Final = 12  # of a scene that gets an update of its own
 _UPDATE_STEPS: Final = 5  # times as many has the network
 _UPDATE_SHARE: Final = 0.3  # of a budget
-_OCTAVES_OF_SIZE: Final = 1.2  # in bits, that half the size saves at the same CRF
 
 
 @final
@@ -102,9 +102,15 @@ class Trial:
         return report, Path(plain_coded.file if chosen is None else chosen.shown.file)
 
     def _networks(self, plain_coded: Coded, plain: Shown) -> Iterator[Network]:
-        """Trains what is to be tried."""
+        """Trains what is to be tried, or takes what was given."""
         if not math.isfinite(plain.psnr_y):
             self._note("no network was tried: the plain encode has no errors")
+            return
+        if self._request.base is not None:
+            mode, tier = kind_of(self._request.base)
+            if self._possible(mode) and self._affordable(mode, tier):
+                coded = self._coded_for(mode, tier, plain_coded)
+                yield self._pieces.adopt(coded, mode, tier, self._request.base)
             return
         bits = plain_coded.bits
         wanted = [
@@ -173,9 +179,7 @@ class Trial:
             known[knob] = self._pieces.code(scale, knob, mode, buffer)
             return known[knob].bits
 
-        start = plain.knob
-        if start.kind == "crf":
-            start = start.turned(_OCTAVES_OF_SIZE * math.log2(scale))
+        start = reduced_knob(self._request, mode)
         return known[search(start, bits_of, max(plain.bits - network, plain.bits // 2))]
 
     def _try(self, network: Network) -> _Tried:
@@ -198,12 +202,14 @@ class Trial:
         versions: dict[str, Sequence[Scene]] = {BASE: shown.scenes}
         files: dict[str, dict[int, str]] = {}
         result: list[_Tried] = []
-        if best.expected > -_HOPELESS[self._settings.target]:
-            for level in self._settings.levels if len(shown.scenes) > 1 else ():
+        # What was trained on the title as a whole need not be adapted to its only scene.
+        levels = self._settings.levels if len(shown.scenes) > 1 or self._request.base else ()
+        if self._request.base or best.expected > -_HOPELESS[self._settings.target]:
+            for level in levels:
                 files[level], updated = self._updated(network, shown, level)
                 versions[level] = updated.shown.scenes
                 result.append(updated)
-        elif self._settings.levels and len(shown.scenes) > 1:
+        elif levels:
             self._note(f"no updates were tried: {network.mode} {network.tier} is too far behind")
         choice = self._choice(versions, shown)
         self._say(f"by scene: {' '.join(choice.options)}")
@@ -249,7 +255,10 @@ class Trial:
         budget = self._settings.budget
         steps = self._settings.update_steps
         if steps is None:
+            # A network that was given has seen nothing of the title yet.
             steps = max(network.steps // _UPDATE_STEPS, 1)
+            if self._request.base is not None:
+                steps = self._settings.steps or USUAL_STEPS
         if budget is None:
             return steps
         share = budget * _UPDATE_SHARE / (scenes * len(self._settings.levels))

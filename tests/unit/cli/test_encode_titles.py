@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
 
 from nnrvideo.cli.main import main
+from nnrvideo.data import base_network
 from nnrvideo.model import load_card, unpack
 from nnrvideo.report import from_json
 
@@ -137,3 +138,48 @@ def test_a_source_that_is_no_film(tmp_path, capsys) -> None:
     source.write_bytes(b"no film")
     assert "s.mp4" in fails(capsys, 1, encode(source, tmp_path / "out.mp4"))
     assert "s.mp4" in fails(capsys, 1, encode(tmp_path / "no" / "s.mp4", tmp_path / "out.mp4"))
+
+
+def test_a_ladder_of_two_sizes(film, tmp_path, capsys) -> None:
+    options = ["--ladder", "64,48:30", "--updates", "none", "--json"]
+    assert encode(film, tmp_path / "out-{height}p.mp4", *options) == 0
+    rungs = json.loads(capsys.readouterr().out)
+    assert [Path(each["output"]).name for each in rungs] == ["out-64p.mp4", "out-48p.mp4"]
+    assert [each["plain"]["knob"] for each in rungs] == ["CRF 34", "CRF 30"]
+    assert all((tmp_path / f"out-{height}p.mp4").stat().st_size for height in (64, 48))
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "message"),
+    [
+        ("out.mp4", ["--ladder", "80"], "must contain {height}"),
+        ("out-{height}.mp4", ["--ladder", "80", "--network", "n.nnc"], "not for a --ladder"),
+        ("out-{height}.mp4", ["--ladder", "80", "--mode", "base"], "option of training"),
+        ("out-{height}.mp4", ["--ladder", "80", "--mode", "auto"], "one mode"),
+        ("out.mp4", ["--network", "n.nnc", "--keep-network", "k.nnc"], "--keep-network"),
+    ],
+)
+def test_impossible_ladders_and_networks(film, tmp_path, capsys, output, options, message) -> None:
+    status = encode(film, tmp_path / output, *options)
+    assert status == 2 and message in capsys.readouterr().err
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_rung_is_a_number(film, tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        encode(film, tmp_path / "out-{height}p.mp4", "--ladder", "80p")
+    assert "'80p' is no HEIGHT or HEIGHT:CRF" in capsys.readouterr().err
+
+
+def test_a_network_that_is_given_is_used(film, tmp_path, capsys) -> None:
+    kept = tmp_path / "net.nnc"
+    quiet = ["--updates", "none", "-q"]
+    assert encode(film, tmp_path / "first.mp4", *quiet, "--keep-network", str(kept)) == 0
+    options = ["--updates", "none", "--json", "--network", str(kept)]
+    assert encode(film, tmp_path / "second.mp4", *options) == 0
+    (tried,) = json.loads(capsys.readouterr().out)["candidates"]
+    assert tried["network_bytes"] == kept.stat().st_size and tried["steps"] == 0
+    # The shipped one doubles pictures.
+    kept.write_bytes(base_network())
+    assert encode(film, tmp_path / "third.mp4", *options) == 2
+    assert "the network is for sr2x, not for enhance" in capsys.readouterr().err

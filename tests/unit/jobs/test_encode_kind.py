@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from nnrvideo.authoring import probe
 from nnrvideo.cli.args import _ENCODER_OPTIONS
+from nnrvideo.data import base_network
 from nnrvideo.errors import JobError
 from nnrvideo.jobs import JobList, run_jobs
 from nnrvideo.training.encode_job import ENCODE, OPTIONS
@@ -44,7 +47,6 @@ def test_encodes_with_the_shipped_network(make_clip, tmp_path):
         ({"target": "coded"}, "target: the suffix must be out of"),
         ({"steps": 10}, "steps: is for training"),
         ({"mode": "sr3x"}, "mode: must be out of base, enhance"),
-        ({"mode": "auto", "network": "n.nnc"}, "network: is for mode 'base'"),
         ({"metric": "vmaf"}, "metric: is for training"),
         ({"mode": "auto", "metric": "mse"}, "metric: must be out of psnr, ms-ssim"),
         ({"duration": "soon"}, "duration: must be a number of seconds"),
@@ -90,3 +92,20 @@ def test_trains_on_the_title(make_clip, tmp_path):
     hashes = {each.files["coded.mkv"].sha256 for each in outcomes}
     assert len(hashes) == 1
     assert set(ENCODE.fields) >= jobs.jobs[0].arguments.keys()
+
+
+def test_a_network_for_a_title_is_its_base(make_clip, tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="PyTorch is the optional extra [train]")
+    make_clip(tmp_path / "film.mp4", frames=2)
+    (tmp_path / "n.nnc").write_bytes(base_network())
+    given = []
+
+    def encode_title(_source, target, _settings, *, base, **_more):
+        given.append(base)
+        target.write_bytes(b"film")
+        return SimpleNamespace(to_json=lambda: {"training_seconds": 0.0})
+
+    monkeypatch.setattr("nnrvideo.training.title.encode_title", encode_title)
+    run_jobs(one_job(tmp_path, mode="sr2x", network="n.nnc"), tmp_path / "run").require()
+    run_jobs(one_job(tmp_path, mode="sr2x"), tmp_path / "other").require()
+    assert given == [base_network(), None]
