@@ -29,8 +29,8 @@ def network(make_film: Callable[..., Path], tmp_path: Path) -> dict[str, object]
     )  # fmt: skip
     assert coded["pictures"] == 5 and coded["bits"] > 1000
     arguments = {
-        "pairs": [[str(film), str(tmp_path / "coded.mp4")]], "mode": "enhance", "tier": "S", "steps": 10, "seconds": None, "share": 0.0, "pictures": 4, "seed": 1,
-        "threads": 1,
+        "pairs": [[str(film), str(tmp_path / "coded.mp4")]], "mode": "enhance", "tier": "S",
+        "steps": 10, "seconds": None, "share": 0.0, "pictures": 4, "seed": 1, "threads": 1,
     }  # fmt: skip
     result = tasks.train(arguments, tmp_path)
     assert json.loads(json.dumps(result)) == result
