@@ -8,7 +8,6 @@ from nnrvideo.container.audio import CHANNELS, SAMPLE_RATE, Sound, has_audio, re
 from nnrvideo.container.copying import DroppedStream
 from nnrvideo.container.demux import MediaReader, SideDataCollector, open_media, unit_messages
 from nnrvideo.container.encode import (
-    PictureWriter,
     VideoWriter,
     coding_format,
     open_writer,
@@ -20,6 +19,7 @@ from nnrvideo.container.pipe import PIPE_FORMATS, PipeWriter
 from nnrvideo.container.png import picture_to_rgb, png_bytes
 from nnrvideo.container.remux import RemuxReport, remux
 from nnrvideo.container.resumable import ResumableWriter
+from nnrvideo.container.writer import PictureWriter
 from nnrvideo.container.y4m import Y4mWriter
 
 __all__ = [

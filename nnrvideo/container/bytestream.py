@@ -6,17 +6,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from nnrvideo.container._pyav import PathLike, translate_errors
 from nnrvideo.container.output import OutputFile
+from nnrvideo.container.writer import PictureWriter
 from nnrvideo.errors import ContainerError
 
 _STDOUT = "-"
 
 
-class ByteStreamWriter:
+class ByteStreamWriter(PictureWriter):
     """The stream of a writer, from its opening to its end; formats are subclasses.
 
     Args:
@@ -71,17 +71,3 @@ class ByteStreamWriter:
             with contextlib.suppress(OSError):
                 self._stream.close()
             self._output.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()

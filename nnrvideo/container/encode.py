@@ -12,8 +12,7 @@ import os
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 from nnrvideo.container._pyav import (
     PathLike,
@@ -28,6 +27,7 @@ from nnrvideo.container.decode import apply_colour, frame_from_picture, pixel_fo
 from nnrvideo.container.display import Display, apply_matrix, display_of
 from nnrvideo.container.info import VideoInfo
 from nnrvideo.container.output import OutputFile
+from nnrvideo.container.writer import PictureWriter
 from nnrvideo.container.y4m import Y4mWriter
 from nnrvideo.errors import ContainerError
 from nnrvideo.picture import ChromaFormat, Picture, PictureFormat
@@ -55,30 +55,6 @@ _SVT_LOG = ("SVT_LOG", "1")  # the environment variable by which SVT-AV1 hears "
 # delay that it has not measured yet, now and then to some thousand years ago.
 _UNORDERED = 2
 _DEFAULT_CODECS = {".h265": "libx265", ".265": "libx265", ".hevc": "libx265", ".webm": "libvpx-vp9"}
-
-
-class PictureWriter(Protocol):
-    """Where pictures go: a video file, or raw pictures."""
-
-    frames: int
-
-    def write(self, picture: Picture, pts: Fraction) -> None:
-        """Appends a picture with its presentation time in seconds."""
-
-    def close(self) -> None:
-        """Completes the output."""
-
-    def abort(self) -> None:
-        """Removes what was written so far."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
 
 def open_writer(
@@ -109,7 +85,7 @@ def open_writer(
     )  # fmt: skip
 
 
-class VideoWriter:
+class VideoWriter(PictureWriter):
     """Encodes pictures into a media file.
 
     Size, sample format and colour are those of the first picture. The file appears when
@@ -239,20 +215,6 @@ class VideoWriter:
             self._sink.close()
         self._close_companions()
         self._output.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _begin(self, picture: Picture) -> None:
         """Configures encoder and copied streams once the first picture is known."""

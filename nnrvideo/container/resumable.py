@@ -24,8 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, final
 
 from nnrvideo.container._pyav import (
     PathLike,
@@ -47,6 +46,7 @@ from nnrvideo.container.encode import (
 )
 from nnrvideo.container.info import VideoInfo
 from nnrvideo.container.output import OutputFile
+from nnrvideo.container.writer import PictureWriter
 from nnrvideo.errors import ContainerError
 from nnrvideo.files import try_lock
 from nnrvideo.picture import Picture
@@ -66,7 +66,7 @@ class _Piece:
 
 
 @final
-class ResumableWriter:
+class ResumableWriter(PictureWriter):
     """Encodes pictures into a media file, and can go on where a killed process stopped.
 
     Args:
@@ -182,20 +182,6 @@ class ResumableWriter:
         self._lock.close()
         if not self._pieces:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     # -- the folder --------------------------------------------------------------------------
 
