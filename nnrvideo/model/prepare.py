@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
@@ -24,6 +25,8 @@ from nnrvideo.model.element_types import TYPE_CODES, is_foreign
 from nnrvideo.model.graph import Graph, serialize, write_model
 from nnrvideo.model.int8 import quantise
 from nnrvideo.model.ranges import Ranges, without_ranges
+from nnrvideo.model.store import OpenStore
+from nnrvideo.model.stored import place
 from nnrvideo.model.topology import Network
 
 Array = npt.NDArray[Any]
@@ -52,6 +55,8 @@ class Prepared:
         input_bit_depth: Bits of a sample in the input pictures.
         output_bit_depth: Bits of a sample in the output pictures.
         contract: How to cut and feed patches.
+        data_folder: Where the files lie in which the model has its large weights, while the store
+            is open; None without a store.
     """
 
     model: bytes = field(repr=False)
@@ -63,6 +68,7 @@ class Prepared:
     input_bit_depth: int
     output_bit_depth: int
     contract: IoContract
+    data_folder: Path | None = None
 
 
 def prepare(
@@ -73,6 +79,7 @@ def prepare(
     output_bit_depth: int | None = None,
     ranges: Ranges | None = None,
     observe: Sequence[str] = (),
+    store: OpenStore | None = None,
 ) -> Prepared:
     """Wraps a network so that it takes and gives sample values.
 
@@ -85,6 +92,7 @@ def prepare(
         ranges: Of the activations; convolutions that have one run in 8-bit integers.
         observe: Names of float32 values inside the graph that become further outputs, behind
             the pictures: for measuring, not for playing.
+        store: Takes large weights, for a runtime to map them.
 
     Raises:
         UnsupportedFeatureError: Tensor depths over 16 bits.
@@ -101,25 +109,28 @@ def prepare(
         if depth > _MAX_DEPTH:
             raise UnsupportedFeatureError(f"tensors of {depth} bits", clause=_CLAUSE)
     runnable = without_ranges(network) if ranges is None else quantise(network, ranges)
-    return _Wrapper(runnable, contract, input_bit_depth, wanted).wrap(observe)
+    return _Wrapper(runnable, contract, input_bit_depth, wanted).wrap(observe, store)
 
 
 def for_runtime(
-    graph: Graph, tensors: Mapping[str, Array]
+    graph: Graph, tensors: Mapping[str, Array], store: OpenStore | None = None
 ) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """A model, and the weights to hand over beside it.
 
     Args:
         graph: The graph.
         tensors: Values of its external tensors.
+        store: Takes large ones; the model then refers to files in its folder.
 
     Returns:
-        The model and the arrays for its external tensors.  Those of types that NumPy does not know
-        are inside the model, because an array cannot hand them over.
+        The model and the arrays for its external tensors that are in no file.  Those of types that
+        NumPy does not know are inside the model, because an array cannot hand them over.
     """
-    inside = {name: value for name, value in tensors.items() if is_foreign(value.dtype)}
-    arrays = {name: value for name, value in tensors.items() if name not in inside}
-    return write_model(graph, inside), arrays
+    placements = {} if store is None else place(graph, tensors, store)
+    left = {name: value for name, value in tensors.items() if name not in placements}
+    inside = {name: value for name, value in left.items() if is_foreign(value.dtype)}
+    arrays = {name: value for name, value in left.items() if name not in inside}
+    return write_model(graph, inside, placements), arrays
 
 
 class _Wrapper:
@@ -135,8 +146,8 @@ class _Wrapper:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
-    def wrap(self, observe: Sequence[str]) -> Prepared:
-        model, arrays = for_runtime(self._network.graph, self._network.tensors)
+    def wrap(self, observe: Sequence[str], store: OpenStore | None) -> Prepared:
+        model, arrays = for_runtime(self._network.graph, self._network.tensors, store)
         graph = model.graph
         input_name, input_type = self._input_stage(graph)
         before, self._nodes = self._nodes, []
@@ -159,6 +170,7 @@ class _Wrapper:
             input_bit_depth=self._input_depth,
             output_bit_depth=self._output_depth,
             contract=self._contract,
+            data_folder=None if store is None else store.folder,
         )
 
     def _input_stage(self, graph: onnx.GraphProto) -> tuple[str, np.dtype[Any]]:
