@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
@@ -45,7 +44,8 @@ class Prepared:
     of the output are exactly the output patch.
 
     Args:
-        model: Serialised ONNX model whose weights are external under the names in ``arrays``.
+        model: Serialised ONNX model whose weights are external, under the names in ``arrays`` or in
+            files of the store that it was prepared with.
         arrays: Values for ``SessionOptions.add_external_initializers``.
         input_name: Name of the input.
         output_name: Name of the output.
@@ -55,8 +55,6 @@ class Prepared:
         input_bit_depth: Bits of a sample in the input pictures.
         output_bit_depth: Bits of a sample in the output pictures.
         contract: How to cut and feed patches.
-        data_folder: Where the files lie in which the model has its large weights, while the store
-            is open; None without a store.
     """
 
     model: bytes = field(repr=False)
@@ -68,7 +66,6 @@ class Prepared:
     input_bit_depth: int
     output_bit_depth: int
     contract: IoContract
-    data_folder: Path | None = None
 
 
 def prepare(
@@ -92,7 +89,7 @@ def prepare(
         ranges: Of the activations; convolutions that have one run in 8-bit integers.
         observe: Names of float32 values inside the graph that become further outputs, behind
             the pictures: for measuring, not for playing.
-        store: Takes large weights, for a runtime to map them.
+        store: Takes large weights, for a runtime to map them from its folder while it is open.
 
     Raises:
         UnsupportedFeatureError: Tensor depths over 16 bits.
@@ -170,7 +167,6 @@ class _Wrapper:
             input_bit_depth=self._input_depth,
             output_bit_depth=self._output_depth,
             contract=self._contract,
-            data_folder=None if store is None else store.folder,
         )
 
     def _input_stage(self, graph: onnx.GraphProto) -> tuple[str, np.dtype[Any]]:

@@ -10,6 +10,9 @@ A name is the SHA-256 of the content and nothing else, so nothing that a stream 
 path.  Files are checked against their names whenever they are asked for, take their names when
 they are complete, and are never changed afterwards.  Whoever uses the store holds its lock
 together with others; whoever makes room holds it alone.
+
+A file that shrinks while it is mapped, or a disk that fails, ends the process, as with any mapped
+file.  So files are read-only, and a folder where others may write is not used.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import mmap
 import os
 import re
 import stat
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, final
@@ -41,9 +46,11 @@ MIN_TENSOR_BYTES: Final = 64 << 10
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
 _LOCK: Final = "lock"
-_LOCK_SECONDS: Final = 2.0  # for others to make room, which takes milliseconds
+_LOCK_SECONDS: Final = 10.0  # for others to make room: milliseconds, on a machine that has them
 _LOCK_STEP: Final = 0.01
 _WRITE_BITS: Final = stat.S_IWGRP | stat.S_IWOTH
+
+_names: weakref.WeakKeyDictionary[mmap.mmap, str] = weakref.WeakKeyDictionary()
 
 
 def default_folder() -> Path | None:
@@ -161,12 +168,15 @@ class OpenStore:
         self._complain = complain
         self._usable = True
 
-    def put(self, size: int, parts: Callable[[], Iterable[bytes]]) -> str | None:
+    def put(
+        self, size: int, parts: Callable[[], Iterable[bytes]], name: str | None = None
+    ) -> str | None:
         """Stores a tensor unless it is there already, undamaged.
 
         Args:
             size: Bytes of the content.
             parts: Yields the content, the same each time that it is called.
+            name: What :func:`name_of` said: the content need not be looked at if it is there.
 
         Returns:
             Name of the file in :attr:`folder`; None if the tensor is too small, or the folder
@@ -177,15 +187,15 @@ class OpenStore:
         """
         if size < self._min_tensor or not self._usable:
             return None
-        digest = hashlib.sha256()
-        for part in parts():
-            digest.update(part)
-        name = digest.hexdigest()
-        path = self.folder / name
         try:
-            if not _is_intact(path, size):
-                _write(path, parts())
-            os.utime(path)  # the time of the last use; those of reading are rarely kept
+            if name is None or not _is_intact(self.folder / name, size):
+                digest = hashlib.sha256()
+                for part in parts():
+                    digest.update(part)
+                name = digest.hexdigest()
+                if not _is_intact(self.folder / name, size):
+                    _write(self.folder / name, parts())
+            os.utime(self.folder / name)  # last used; times of reading are rarely kept
         except (OSError, ContainerError) as error:
             # What is stored already serves; more attempts would fail likewise.
             self._usable = False
@@ -208,7 +218,28 @@ class OpenStore:
             OSError: The file cannot be mapped.
         """
         little = dtype.newbyteorder("<") if dtype.kind != "V" else dtype
-        return np.asarray(np.memmap(self.folder / name, little, mode="r", shape=shape))
+        found = np.asarray(np.memmap(self.folder / name, little, mode="r", shape=shape))
+        mapping = _mapping(found)
+        if mapping is not None:
+            _names[mapping] = name
+        return found
+
+
+def name_of(value: Array) -> str | None:
+    """Name of the stored tensor that an array is mapped from, None for any other array.
+
+    Looking at the content instead would bring all of it into memory.
+    """
+    mapping = _mapping(value)
+    whole = mapping is not None and value.flags.c_contiguous and value.nbytes == len(mapping)
+    return _names.get(mapping) if mapping is not None and whole else None
+
+
+def _mapping(value: Array) -> mmap.mmap | None:
+    owner: object = value
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return owner if isinstance(owner, mmap.mmap) else None
 
 
 def _enter(folder: Path) -> int:

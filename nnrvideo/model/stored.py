@@ -13,7 +13,7 @@ from nnrvideo.model.element_types import is_packed, stored_bytes
 from nnrvideo.model.exact import restore
 from nnrvideo.model.external import fit_tensors, single_pass_topology, stored_parts
 from nnrvideo.model.graph import Array, Graph, Placement, TensorDeclaration
-from nnrvideo.model.store import OpenStore, WeightStore
+from nnrvideo.model.store import OpenStore, WeightStore, name_of
 from nnrvideo.model.topology import Network
 from nnrvideo.nnc import iter_tensors
 from nnrvideo.tensors import TensorSet
@@ -124,4 +124,5 @@ def _put(value: Array, declared: TensorDeclaration, opened: OpenStore) -> str | 
     def parts() -> Iterator[bytes]:
         return (part for _, part in stored_parts(value, declared))
 
-    return opened.put(stored_bytes(declared.dtype, declared.size), parts)
+    name = name_of(value) if value.dtype == declared.dtype else None
+    return opened.put(stored_bytes(declared.dtype, declared.size), parts, name)

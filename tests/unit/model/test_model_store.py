@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from nnrvideo import nnc
 from nnrvideo.errors import TensorMismatchError
 from nnrvideo.model import WeightStore, keep, load_onnx, pack, unpack, unpack_stored
 from nnrvideo.model.prepare import for_runtime
-from nnrvideo.model.store import default_folder
+from nnrvideo.model.store import default_folder, name_of
 from nnrvideo.nnc import EncodeSettings
 from nnrvideo.runtime import OnnxRuntimeBackend
 from nnrvideo.tensors import TensorSet
@@ -39,12 +38,6 @@ def put(store, content, size=None):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir() if path.name != "lock")
-
-
-def is_mapped(value):
-    while isinstance(value, np.ndarray):
-        value = value.base
-    return isinstance(value, mmap.mmap)
 
 
 def digest(content):
@@ -137,9 +130,13 @@ import random, sys
 from nnrvideo.model import WeightStore
 
 store = WeightStore(sys.argv[1], max_bytes=600_000, min_network_bytes=0, min_tensor_bytes=1)
-for turn in range(40):
+done = 0
+while done < 15:
     content = bytes([random.randrange(10)]) * 100_000
     with store.opened(1) as opened:
+        if opened is None:
+            continue  # whoever makes room got no processor for seconds
+        done += 1
         name = opened.put(len(content), lambda: [content])
         assert (store.folder / name).read_bytes() == content
 """
@@ -252,7 +249,7 @@ def test_decoded_into_the_store_is_the_same_network(tmp_path, builder, settings,
     found = unpack_stored(data, store)
     assert found.topology == expected.topology
     assert found.tensors.fingerprint() == expected.tensors.fingerprint()
-    assert {name for name, value in found.tensors.items() if not is_mapped(value)} == {
+    assert {name for name, value in found.tensors.items() if name_of(value) is None} == {
         "int4",  # NumPy has a byte for each of them, files have half
         "uint4",
     }
@@ -318,6 +315,23 @@ def test_hostile_bitstreams_fail_as_in_memory(tmp_path, valid_sr):
     assert unpack_stored(pack(network, layers=(4, 2)), store) is None
     assert unpack_stored(pack(network, topology="none"), store) is None
     assert not list(Path(tmp_path).glob(".*"))
+
+
+def test_what_is_mapped_already_is_not_looked_at_again(tmp_path):
+    def refuse():
+        raise AssertionError("looked at")
+
+    store = store_of_all(tmp_path)
+    name = put(store, b"some weights")
+    with store.opened(1) as opened:
+        mapped = opened.map(name, np.dtype(np.uint8), (12,))
+        assert name_of(mapped.reshape(3, 4)) == name
+        assert opened.put(12, refuse, name) == name
+        for other in (mapped[:6], mapped.reshape(3, 4).T, mapped.copy()):
+            assert name_of(other) is None
+        (tmp_path / name).unlink()
+        assert opened.put(12, lambda: [mapped.tobytes()], name) == name
+    assert (tmp_path / name).read_bytes() == b"some weights"
 
 
 def test_update_shares_the_files_of_its_base(tmp_path, valid_sr):
