@@ -42,6 +42,7 @@ def unpack_stored(
         LimitExceededError: It is too large.
         ModelError: Its graph is not acceptable, or its tensors do not fit the graph.
     """
+    limits = limits or Limits.desktop()
     source = io.BytesIO(data)
     topology = single_pass_topology(source, limits=limits)
     if topology is None:
@@ -59,7 +60,7 @@ def unpack_stored(
             fitted[declared.name] = _kept(value, declared, opened)
 
         try:
-            fit_tensors(topology, iter_tensors(source, limits=limits), take)
+            fit_tensors(topology, _bounded(iter_tensors(source, limits=limits), limits), take)
         except UnsupportedFeatureError:
             return None  # in one pass
     return Network(topology, TensorSet(fitted))
@@ -103,6 +104,20 @@ def place(graph: Graph, tensors: Mapping[str, Array], opened: OpenStore) -> dict
             length = stored_bytes(declared.dtype, declared.size)
             placements[name] = Placement(file, 0, length)
     return placements
+
+
+def _bounded(tensors: Iterator[tuple[str, Array]], limits: Limits) -> Iterator[tuple[str, Array]]:
+    """Tensors until there are too many: those that the graph does not know take time as well.
+
+    Raises:
+        LimitExceededError: As for ``unpack``, after the first tensor that is over the limit.
+    """
+    total = 0
+    while (found := next(tensors, None)) is not None:
+        total += found[1].size
+        limits.require("max_total_elements", total, "elements of the bitstream")
+        yield found
+        del found
 
 
 def _kept(value: Array, declared: TensorDeclaration, opened: OpenStore) -> Array:

@@ -7,13 +7,15 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nnrvideo import nnc
-from nnrvideo.errors import TensorMismatchError
+from nnrvideo.errors import LimitExceededError, TensorMismatchError
+from nnrvideo.limits import Limits
 from nnrvideo.model import WeightStore, keep, load_onnx, pack, unpack, unpack_stored
 from nnrvideo.model.prepare import for_runtime
 from nnrvideo.model.store import default_folder, name_of
@@ -312,6 +314,12 @@ def test_hostile_bitstreams_fail_as_in_memory(tmp_path, valid_sr):
     assert unpack_stored(twice, store) is None
     with pytest.raises(TensorMismatchError, match="missing"):
         unpack_stored(nnc.write_units([unit for unit in units if unit is not data[0]]), store)
+    strangers = [replace(data[0], topology_elem_ids=(f"stranger {n}",)) for n in range(9)]
+    limits = replace(Limits.desktop(), max_total_elements=2 * network.tensors.parameters)
+    with pytest.raises(LimitExceededError, match="max_total_elements"):
+        unpack_stored(nnc.write_units([*units, *strangers * 100]), store, limits=limits)
+    with pytest.raises(TensorMismatchError, match="stranger 8"):
+        unpack_stored(nnc.write_units([*units, *strangers]), store)
     assert unpack_stored(pack(network, layers=(4, 2)), store) is None
     assert unpack_stored(pack(network, topology="none"), store) is None
     assert not list(Path(tmp_path).glob(".*"))
