@@ -31,6 +31,12 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_weight_store() -> None:
+    """Large networks of tests stay out of the cache of whoever runs them."""
+    os.environ["NNRVIDEO_WEIGHTS"] = ""
+
+
 def pytest_report_header() -> str:
     """Prints the backend in use: a silent fallback must not pass for the native core."""
     try:

@@ -55,6 +55,8 @@ from nnrvideo.model.ranges import (
 from nnrvideo.model.reach import reach_of
 from nnrvideo.model.scaling import Scaled
 from nnrvideo.model.shapes import Inference, infer_shapes
+from nnrvideo.model.store import OpenStore, WeightStore
+from nnrvideo.model.stored import keep, unpack_stored
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.model.update import Received, diff, model_id, receive
 
@@ -71,6 +73,7 @@ __all__ = [
     "IoContract",
     "ModelCard",
     "Network",
+    "OpenStore",
     "Prepared",
     "Ranges",
     "Received",
@@ -79,6 +82,7 @@ __all__ = [
     "Topology",
     "TopologyForm",
     "Unpacked",
+    "WeightStore",
     "apply_update",
     "attach_ranges",
     "bind_card",
@@ -99,6 +103,7 @@ __all__ = [
     "infer_contract",
     "infer_shapes",
     "is_floating",
+    "keep",
     "load_card",
     "load_npz",
     "load_onnx",
@@ -123,6 +128,7 @@ __all__ = [
     "to_nnpfc",
     "unpack",
     "unpack_external",
+    "unpack_stored",
     "with_card",
     "with_ranges",
     "without_ranges",

@@ -8,7 +8,7 @@ Large tensors begin at a page of the file, which a runtime can map; small ones f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -21,7 +21,13 @@ from nnrvideo.limits import Limits
 from nnrvideo.model.element_ids import names_by_id
 from nnrvideo.model.element_types import stored_bytes
 from nnrvideo.model.exact import restore_parts
-from nnrvideo.model.graph import Array, Placement, serialize, write_model
+from nnrvideo.model.graph import (
+    Array,
+    Placement,
+    TensorDeclaration,
+    serialize,
+    write_model,
+)
 from nnrvideo.model.package import parse_topology, unpack
 from nnrvideo.model.topology import Network, Topology
 from nnrvideo.nnc import NEED_DATA, DataUnit, NncReader, StartUnit, TopologyUnit, iter_tensors
@@ -95,9 +101,8 @@ def unpack_external(
         Path(source).open("rb") as file,
         output_files(data_path(path), path, overwrite=overwrite) as outputs,
     ):
-        topology = read_topology(file, limits=limits)
-        if topology is not None and len(layer_starts(file)) == 1:
-            file.seek(0)
+        topology = single_pass_topology(file, limits=limits)
+        if topology is not None:
             try:
                 _write(topology, iter_tensors(file, limits=limits), *outputs)
             except UnsupportedFeatureError:
@@ -142,6 +147,85 @@ def read_topology(source: BinaryIO, *, limits: Limits | None = None) -> Topology
             return None
 
 
+def single_pass_topology(source: BinaryIO, *, limits: Limits | None = None) -> Topology | None:
+    """The graph of a bitstream whose tensors may be had one after the other.
+
+    Args:
+        source: File open for reading, at the start of a bitstream; untrusted.  Is left there.
+        limits: Bounds; by default :meth:`Limits.desktop`.
+
+    Returns:
+        As :func:`read_topology`, and None for a layered stream.  Whether the tensors really can be
+        decoded in one pass, :func:`nnrvideo.nnc.iter_tensors` finds out.
+
+    Raises:
+        BitstreamError, UnsupportedFeatureError, LimitExceededError, ModelError: As for ``unpack``.
+    """
+    topology = read_topology(source, limits=limits)
+    if topology is not None and len(layer_starts(source)) > 1:
+        topology = None
+    source.seek(0)
+    return topology
+
+
+def fit_tensors(
+    topology: Topology,
+    tensors: Iterator[tuple[str, Array]],
+    take: Callable[[TensorDeclaration, Array], None],
+) -> None:
+    """Hands over tensors as they come, in any order; each is let go before the next is asked for.
+
+    Args:
+        topology: Declares them.
+        tensors: Name or element id, and values as decoded; untrusted.
+        take: Called with each tensor and its declaration; raises ValueError where it is not what
+            is declared.
+
+    Raises:
+        BitstreamError: A tensor comes under two ids.
+        TensorMismatchError: Lists all tensors that are missing, left over, or do not fit.
+    """
+    declarations = {each.name: each for each in topology.tensors}
+    missing = dict.fromkeys(declarations)
+    names = names_by_id(topology)
+    ids: dict[str, str] = {}
+    violations = []
+    while (found := next(tensors, None)) is not None:
+        name = names.get(found[0], found[0])
+        if ids.setdefault(name, found[0]) != found[0]:
+            raise BitstreamError(f"tensor {name!r} comes under two ids", element=_ELEMENT_ID)
+        missing.pop(name, None)
+        declared = declarations.get(name)
+        if declared is None:
+            violations.append(f"tensor {name!r}: is not part of the topology")
+            continue
+        try:
+            take(declared, found[1])
+        except ValueError as error:
+            violations.append(f"tensor {name!r}: {error}")
+        del found
+    violations += [f"tensor {name!r} is missing" for name in missing]
+    if violations:
+        raise TensorMismatchError("the tensors do not fit the topology", violations)
+
+
+def stored_parts(value: Array, declared: TensorDeclaration) -> Iterator[tuple[int, bytes]]:
+    """The bytes of a tensor as a data file has them, a part at a time.
+
+    Args:
+        value: As decoded; untrusted.
+        declared: Type and shape.
+
+    Yields:
+        How many bytes come before the part, and the part.
+
+    Raises:
+        ValueError: The tensor is not what is declared.
+    """
+    for first, part in restore_parts(value, declared, _PART):
+        yield stored_bytes(declared.dtype, first), numpy_helper.from_array(part).raw_data
+
+
 def _write(
     topology: Topology,
     tensors: Iterator[tuple[str, Array]],
@@ -150,25 +234,15 @@ def _write(
 ) -> None:
     """Both files, from tensors in any order; each is let go before the next is asked for."""
     placements, size = _placed(topology, data_output.path.name)
-    missing = {each.name: None for each in topology.tensors}
-    names = names_by_id(topology)
-    ids: dict[str, str] = {}
-    violations = []
     with data_output.temporary.open("wb") as file:
         file.truncate(size)
-        while (found := next(tensors, None)) is not None:
-            name = names.get(found[0], found[0])
-            if ids.setdefault(name, found[0]) != found[0]:
-                raise BitstreamError(f"tensor {name!r} comes under two ids", element=_ELEMENT_ID)
-            missing.pop(name, None)
-            try:
-                _write_tensor(file, name, found[1], topology, placements)
-            except ValueError as error:
-                violations.append(f"tensor {name!r}: {error}")
-            del found
-    violations += [f"tensor {name!r} is missing" for name in missing]
-    if violations:
-        raise TensorMismatchError("the tensors do not fit the topology", violations)
+
+        def write(declared: TensorDeclaration, value: Array) -> None:
+            for before, part in stored_parts(value, declared):
+                file.seek(placements[declared.name].offset + before)
+                file.write(part)
+
+        fit_tensors(topology, tensors, write)
     empty = {
         each.name: np.empty(each.shape, each.dtype)
         for each in topology.tensors
@@ -176,28 +250,6 @@ def _write(
     }
     model = serialize(write_model(topology.graph, empty, placements))
     model_output.temporary.write_bytes(model)
-
-
-def _write_tensor(
-    file: BinaryIO,
-    name: str,
-    value: Array,
-    topology: Topology,
-    placements: Mapping[str, Placement],
-) -> None:
-    """Values at their place, a part at a time.
-
-    Raises:
-        ValueError: The tensor is not what the graph declares.
-    """
-    declared = topology.graph.externals.get(name)
-    if declared is None:
-        msg = "is not part of the topology"
-        raise ValueError(msg)
-    for first, part in restore_parts(value, declared, _PART):
-        stored = numpy_helper.from_array(part).raw_data
-        file.seek(placements[name].offset + stored_bytes(declared.dtype, first))
-        file.write(stored)
 
 
 def _placed(topology: Topology, location: str) -> tuple[dict[str, Placement], int]:

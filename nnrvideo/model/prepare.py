@@ -24,6 +24,8 @@ from nnrvideo.model.element_types import TYPE_CODES, is_foreign
 from nnrvideo.model.graph import Graph, serialize, write_model
 from nnrvideo.model.int8 import quantise
 from nnrvideo.model.ranges import Ranges, without_ranges
+from nnrvideo.model.store import OpenStore
+from nnrvideo.model.stored import place
 from nnrvideo.model.topology import Network
 
 Array = npt.NDArray[Any]
@@ -42,7 +44,8 @@ class Prepared:
     of the output are exactly the output patch.
 
     Args:
-        model: Serialised ONNX model whose weights are external under the names in ``arrays``.
+        model: Serialised ONNX model whose weights are external, under the names in ``arrays`` or in
+            files of the store that it was prepared with.
         arrays: Values for ``SessionOptions.add_external_initializers``.
         input_name: Name of the input.
         output_name: Name of the output.
@@ -73,6 +76,7 @@ def prepare(
     output_bit_depth: int | None = None,
     ranges: Ranges | None = None,
     observe: Sequence[str] = (),
+    store: OpenStore | None = None,
 ) -> Prepared:
     """Wraps a network so that it takes and gives sample values.
 
@@ -85,6 +89,7 @@ def prepare(
         ranges: Of the activations; convolutions that have one run in 8-bit integers.
         observe: Names of float32 values inside the graph that become further outputs, behind
             the pictures: for measuring, not for playing.
+        store: Takes large weights, for a runtime to map them from its folder while it is open.
 
     Raises:
         UnsupportedFeatureError: Tensor depths over 16 bits.
@@ -101,25 +106,28 @@ def prepare(
         if depth > _MAX_DEPTH:
             raise UnsupportedFeatureError(f"tensors of {depth} bits", clause=_CLAUSE)
     runnable = without_ranges(network) if ranges is None else quantise(network, ranges)
-    return _Wrapper(runnable, contract, input_bit_depth, wanted).wrap(observe)
+    return _Wrapper(runnable, contract, input_bit_depth, wanted).wrap(observe, store)
 
 
 def for_runtime(
-    graph: Graph, tensors: Mapping[str, Array]
+    graph: Graph, tensors: Mapping[str, Array], store: OpenStore | None = None
 ) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """A model, and the weights to hand over beside it.
 
     Args:
         graph: The graph.
         tensors: Values of its external tensors.
+        store: Takes large ones; the model then refers to files in its folder.
 
     Returns:
-        The model and the arrays for its external tensors.  Those of types that NumPy does not know
-        are inside the model, because an array cannot hand them over.
+        The model and the arrays for its external tensors that are in no file.  Those of types that
+        NumPy does not know are inside the model, because an array cannot hand them over.
     """
-    inside = {name: value for name, value in tensors.items() if is_foreign(value.dtype)}
-    arrays = {name: value for name, value in tensors.items() if name not in inside}
-    return write_model(graph, inside), arrays
+    placements = {} if store is None else place(graph, tensors, store)
+    left = {name: value for name, value in tensors.items() if name not in placements}
+    inside = {name: value for name, value in left.items() if is_foreign(value.dtype)}
+    arrays = {name: value for name, value in left.items() if name not in inside}
+    return write_model(graph, inside, placements), arrays
 
 
 class _Wrapper:
@@ -135,8 +143,8 @@ class _Wrapper:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
 
-    def wrap(self, observe: Sequence[str]) -> Prepared:
-        model, arrays = for_runtime(self._network.graph, self._network.tensors)
+    def wrap(self, observe: Sequence[str], store: OpenStore | None) -> Prepared:
+        model, arrays = for_runtime(self._network.graph, self._network.tensors, store)
         graph = model.graph
         input_name, input_type = self._input_stage(graph)
         before, self._nodes = self._nodes, []

@@ -18,6 +18,7 @@ plainly until the network is ready, and while it is too slow.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from typing import Literal, Self, final
 
 from nnrvideo.errors import NnrVideoError
 from nnrvideo.limits import Limits
+from nnrvideo.model import WeightStore
 from nnrvideo.picture import Picture, PictureFormat
 from nnrvideo.player.events import Enhanced, Event, EventKind, Pts, Statistics, Status
 from nnrvideo.player.execution import Execution
@@ -80,6 +82,10 @@ class Enhancer:
             a player fetch things.
         on_event: Receives every :class:`Event`.
         clock: Seconds on the clock of ``due``, see :meth:`send_frame`.
+        weight_folder: Where weights of large networks are kept in files, see
+            :class:`nnrvideo.model.WeightStore`, which bounds them and says which networks are
+            large; None for ``NNRVIDEO_WEIGHTS`` or the user's cache folder, the empty string to
+            keep all weights in memory.
 
     Raises:
         ValueError: An argument is out of range.
@@ -106,6 +112,7 @@ class Enhancer:
         resolver: Resolver | None = None,
         on_event: Callable[[Event], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        weight_folder: str | os.PathLike[str] | None = None,
     ) -> None:
         if geometry not in ("fixed", "dynamic"):
             raise ValueError(f"geometry is fixed or dynamic, not {geometry!r}")
@@ -134,6 +141,7 @@ class Enhancer:
             precision=Precision(precision),
             warm_up=warm_up,
             on_built=self._on_built,
+            store=WeightStore(weight_folder),
         )
         self._line = Line(max(queue_size, workers))
         self._execution = Execution(

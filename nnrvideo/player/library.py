@@ -21,7 +21,7 @@ from typing import Generic, TypeVar, final
 
 from nnrvideo.errors import InferenceError, NnrVideoError
 from nnrvideo.limits import Limits
-from nnrvideo.model import Network
+from nnrvideo.model import Network, WeightStore
 from nnrvideo.picture import PictureFormat
 from nnrvideo.player import characteristics
 from nnrvideo.player.filter import NetworkFilter
@@ -86,6 +86,7 @@ class FilterLibrary:
         warm_up: Run each network until its runtime has settled.
         on_built: Called from the builder's thread with the content, the filter or the error, and
             the seconds that it took; once for each content and picture format.
+        store: Keeps the weights of large networks in files.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class FilterLibrary:
         precision: Precision,
         warm_up: bool,
         on_built: Callable[[Content, NetworkFilter | NnrVideoError, float], None],
+        store: WeightStore | None = None,
     ) -> None:
         self._backend = backend
         self._limits = limits
@@ -108,6 +110,7 @@ class FilterLibrary:
         self._precision = PrecisionPolicy(precision, backend)
         self._warm_up = warm_up
         self._on_built = on_built
+        self._store = store
         self._filters: Recent[tuple[Content, PictureFormat], Future[NetworkFilter]] = Recent(
             _MAX_FILTERS
         )
@@ -184,7 +187,9 @@ class FilterLibrary:
         target = characteristics.output_format(properties, source, self._limits)
         network = self._networks.get(content)
         if network is None:
-            network = decode_network(base, update, limits=self._limits, resolver=self._resolver)
+            network = decode_network(
+                base, update, limits=self._limits, resolver=self._resolver, store=self._store
+            )
             self._networks.put(content, network)
         loaded = load_network(
             network,
@@ -193,6 +198,7 @@ class FilterLibrary:
             self._backend,
             limits=self._limits,
             precision=self._precision,
+            store=self._store,
         )
         return NetworkFilter(
             loaded,

@@ -7,32 +7,41 @@ what has passed them all reaches an inference session.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from nnrvideo.errors import ModelError, UnsupportedFeatureError
+from nnrvideo.errors import InferenceError, ModelError, UnsupportedFeatureError
 from nnrvideo.limits import Limits
 from nnrvideo.model import (
     RANGES_TENSOR,
     Network,
+    Prepared,
+    WeightStore,
     check,
     check_against_nnpfc,
+    keep,
     measure,
     prepare,
     reach_of,
     receive,
+    stored_bytes,
     takes_picture_whole,
+    unpack_stored,
     without_ranges,
 )
 from nnrvideo.picture import PictureFormat
 from nnrvideo.player import characteristics
 from nnrvideo.player.filter import LoadedNetwork
 from nnrvideo.player.precision import Precision, PrecisionPolicy
-from nnrvideo.runtime.base import InferenceBackend
+from nnrvideo.runtime.base import InferenceBackend, MappingBackend, Session
 from nnrvideo.runtime.layout import FORMAT_INTEGER
 from nnrvideo.sei import MODE_PAYLOAD, MODE_URI, Nnpfc
+
+_log = logging.getLogger(__name__)
 
 Resolver = Callable[[str, str], bytes | None]
 """Finds the NNC bitstream that a tag and a URI name; None if it cannot or will not."""
@@ -45,7 +54,12 @@ _ARENA_FACTOR = 2
 
 
 def decode_network(
-    base: Nnpfc, update: Nnpfc | None, *, limits: Limits, resolver: Resolver | None = None
+    base: Nnpfc,
+    update: Nnpfc | None,
+    *,
+    limits: Limits,
+    resolver: Resolver | None = None,
+    store: WeightStore | None = None,
 ) -> Network:
     """Decodes a network, with its update applied.
 
@@ -56,6 +70,7 @@ def decode_network(
         update: The update message, or None.
         limits: Bounds on the bitstreams and on the network.
         resolver: Finds networks that are named by URI.
+        store: Keeps the weights of large networks in files.
 
     Returns:
         The network, not yet checked.
@@ -70,6 +85,10 @@ def decode_network(
     """
     data = _bitstream(base, resolver)
     limits.require("max_bitstream_bytes", len(data), "bytes of the network")
+    if update is None and store is not None:
+        stored = unpack_stored(data, store, limits=limits)
+        if stored is not None:
+            return stored
     received = receive(data, limits=limits)
     before = received.network
     if update is not None:
@@ -78,7 +97,8 @@ def decode_network(
         received = receive(data, received, limits=limits)
     if received.network is None:
         raise ModelError("the NNC bitstream carries no topology; give the graph separately")
-    return _with_valid_ranges(received.network, before)
+    network = _with_valid_ranges(received.network, before)
+    return network if store is None else keep(network, store)
 
 
 def _with_valid_ranges(network: Network, before: Network | None) -> Network:
@@ -102,6 +122,7 @@ def load_network(
     limits: Limits,
     precision: PrecisionPolicy | None = None,
     observe: Sequence[str] = (),
+    store: WeightStore | None = None,
 ) -> LoadedNetwork:
     """Checks a network and makes a session of it.
 
@@ -113,6 +134,7 @@ def load_network(
         limits: Bounds on the network.
         precision: Chooses the numbers to compute in; real ones if absent.
         observe: Values inside that become further outputs, for measuring.
+        store: Keeps the weights of large networks in files, where the backend can map them.
 
     Raises:
         ModelError: Lists everything that is wrong with the network.
@@ -126,7 +148,8 @@ def load_network(
     target = characteristics.output_format(properties, source, limits)
     precision = precision or PrecisionPolicy(Precision.FP32, backend)
     chosen = precision.choose(network)
-    prepared = prepare(
+    preparation = partial(
+        prepare,
         network,
         contract,
         input_bit_depth=source.bit_depth,
@@ -134,6 +157,7 @@ def load_network(
         ranges=chosen.ranges,
         observe=observe,
     )
+    prepared, session = _session(preparation, network, backend, store)
     layout = characteristics.input_tensor(properties)
     if prepared.input_dtype.kind != "f":
         # The graph converts samples by itself.
@@ -152,7 +176,6 @@ def load_network(
     width, height = contract.nominal_patch()
     positions = (width + 2 * contract.overlap) * (height + 2 * contract.overlap)
     peak = measure(network, contract=contract, limits=limits).peak_bytes
-    session = backend.load(prepared.model, prepared.arrays)
     per_position = -(-_ARENA_FACTOR * peak // positions)
     return LoadedNetwork(
         session,
@@ -163,6 +186,28 @@ def load_network(
         reach_of(network),
         takes_picture_whole(network, contract, source, limits=limits),
     )
+
+
+def _session(
+    preparation: Callable[..., Prepared],
+    network: Network,
+    backend: InferenceBackend,
+    store: WeightStore | None,
+) -> tuple[Prepared, Session]:
+    """The session of a network, with its large weights mapped where that can be."""
+    if store is not None and isinstance(backend, MappingBackend):
+        with store.opened(stored_bytes(network.tensors)) as opened:
+            if opened is not None:
+                prepared = preparation(store=opened)
+                try:
+                    session = backend.load_mapped(prepared.model, prepared.arrays, opened.folder)
+                except InferenceError as error:
+                    # Files can fail where memory does not; the network's own faults come again.
+                    _log.warning("weights stay in memory, they cannot be mapped: %s", error)
+                else:
+                    return prepared, session
+    prepared = preparation()
+    return prepared, backend.load(prepared.model, prepared.arrays)
 
 
 def _bitstream(message: Nnpfc, resolver: Resolver | None) -> bytes:

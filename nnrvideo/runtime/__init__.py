@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Running networks on pictures: backends, tensor layouts, patches, plain resampling."""
 
-from nnrvideo.runtime.base import Capabilities, InferenceBackend, Session, TensorInfo
+from nnrvideo.runtime.base import (
+    Capabilities,
+    InferenceBackend,
+    MappingBackend,
+    Session,
+    TensorInfo,
+)
 from nnrvideo.runtime.drawing import caption, side_by_side
 from nnrvideo.runtime.layout import TensorFormat
 from nnrvideo.runtime.onnxruntime import OnnxRuntimeBackend
@@ -12,6 +18,7 @@ __all__ = [
     "Capabilities",
     "Downscaler",
     "InferenceBackend",
+    "MappingBackend",
     "OnnxRuntimeBackend",
     "PatchRules",
     "Session",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
@@ -115,6 +116,27 @@ class InferenceBackend(Protocol):
         Args:
             graph: Serialised graph in the backend's format (ONNX ModelProto).
             initializers: Weights that the graph declares as external data, by name.
+
+        Returns:
+            The session; it keeps ``initializers`` alive.
+
+        Raises:
+            InferenceError: No provider accepts the network.
+        """
+
+
+@runtime_checkable
+class MappingBackend(InferenceBackend, Protocol):
+    """A backend that can map weights from files, so that it need not copy them."""
+
+    def load_mapped(self, graph: bytes, initializers: Mapping[str, Array], folder: Path) -> Session:
+        """Prepares a network for running.
+
+        Args:
+            graph: As for :meth:`load`; its external data of other locations than an NNC stream
+                lie in files.
+            initializers: The weights that do not.
+            folder: Where the files lie.  They may be removed afterwards; they are never changed.
 
         Returns:
             The session; it keeps ``initializers`` alive.

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inference by ONNX Runtime; the only module that imports it, and only when a session is made.
 
-Weights are handed over as external initialisers: they stay in the arrays that the NNC decoder
-filled and are never serialised into a second copy.  A provider that cannot be used is a *reported*
-fallback, never a silent one.
+Weights are handed over as external initialisers, never serialised into the model.  From an array
+the library takes a copy, which it drops once its kernels have reordered the weights; from a file
+it maps one tensor at a time and copies nothing, so large networks come in files.  A provider that
+cannot be used is a *reported* fallback, never a silent one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -31,6 +33,7 @@ _PREFERRED = (
     _CPU,
 )
 _MAX_DEFAULT_THREADS = 4
+_FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
 _FATAL = 4  # ORT log level: load errors come as exceptions, a second copy on stderr helps nobody
 
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -107,6 +110,30 @@ class OnnxRuntimeBackend:
         Raises:
             InferenceError: ONNX Runtime is missing, or no provider accepts the network.
         """
+        return self._load(graph, initializers, None)
+
+    def load_mapped(self, graph: bytes, initializers: Mapping[str, Array], folder: Path) -> Session:
+        """Prepares a network for running, with weights in files.
+
+        Kernels that reorder their weights hold them in memory once, in that order; the others run
+        on the pages of the files, which all processes share.
+
+        Args:
+            graph: Serialised ONNX ModelProto, at most 2 GiB without what is in files.
+            initializers: Arrays for the external tensors that are not.
+            folder: Where the files are that the graph refers to.
+
+        Returns:
+            A session on the first provider that accepts the network.
+
+        Raises:
+            InferenceError: ONNX Runtime is missing, or no provider accepts the network.
+        """
+        return self._load(graph, initializers, folder)
+
+    def _load(
+        self, graph: bytes, initializers: Mapping[str, Array], folder: Path | None
+    ) -> Session:
         ort = _import()
         present = ort.get_available_providers()
         wanted = self._wanted if self._wanted is not None else _PREFERRED
@@ -118,7 +145,7 @@ class OnnxRuntimeBackend:
                     fallbacks.append(f"{name}: not present in this build of onnxruntime")
                 continue
             try:
-                session = self._session(ort, name, graph, initializers)
+                session = self._session(ort, name, graph, initializers, folder)
             except Exception as error:
                 fallbacks.append(f"{name}: {_first_line(error)}")
                 continue
@@ -131,7 +158,12 @@ class OnnxRuntimeBackend:
         raise InferenceError(f"the network cannot be loaded: {'; '.join(fallbacks)}")
 
     def _session(
-        self, ort: Any, provider: str, graph: bytes, initializers: Mapping[str, Array]
+        self,
+        ort: Any,
+        provider: str,
+        graph: bytes,
+        initializers: Mapping[str, Array],
+        folder: Path | None,
     ) -> Any:
         options = ort.SessionOptions()
         # The blocked convolution layout, worth a factor of 2, exists only at this level.
@@ -141,6 +173,8 @@ class OnnxRuntimeBackend:
         options.log_severity_level = _FATAL
         # Threads that spin for work starve the decoder on small machines.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if folder is not None:
+            options.add_session_config_entry(_FOLDER_ENTRY, str(folder))
         if initializers:
             names = list(initializers)
             values = [ort.OrtValue.ortvalue_from_numpy(initializers[name]) for name in names]

@@ -6,22 +6,36 @@
 A network of that many million weights, once of convolutions with 8-bit weights between
 QuantizeLinear and DequantizeLinear, once of matrix products with 4-bit weights (MatMulNBits), is
 loaded by the player's backend and run; each in a process of its own.  The figure is the highest
-resident memory above the imports, weights included, over the bytes of the same weights in float32.
-The output of one layer is compared with the dequantised one in numpy.
+resident memory above the imports, weights and mapped pages of files included, over the bytes of the
+same weights in float32.  First from arrays, then decoded from an NNC bitstream into a store and
+loaded from there, which is a peak of its own; of what is resident at the end, the part that is
+private is given as well.  The output of one layer is compared with the dequantised one in numpy,
+that from the store with that from arrays.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from nnrvideo.model import (
+    Network,
+    Topology,
+    WeightStore,
+    pack,
+    stored_bytes,
+    unpack_stored,
+)
+from nnrvideo.model.prepare import for_runtime
+from nnrvideo.nnc import EncodeSettings
 from nnrvideo.runtime import OnnxRuntimeBackend
+from nnrvideo.tensors import TensorSet
 
-sys.path.insert(0, str(Path(__file__).parent))
 WIDTH = 512  # channels
 SIDE = 8  # positions of the picture in each direction
 GAIN = 1 / 4964  # of weights up to 127, so that signals neither grow nor vanish
@@ -144,59 +158,102 @@ REFERENCES = {"int8 convolutions": one_convolution, "4-bit products": one_produc
 KINDS = {"int8 convolutions": (convolutions, WIDTH**2 * 9), "4-bit products": (products, 2048**2)}
 
 
-def child(kind, count, real):
+def child(kind, count, how, folder):
     import onnxruntime  # noqa: F401 - part of the base line
-    from bench_memory import resident
 
     make, _ = KINDS[kind]
     first_input((4,))  # NumPy loads its random numbers when they are first used
-    Path("/proc/self/clear_refs").write_text("5")
-    base = resident()[0]
-    graph, arrays, shape = make(count, real=bool(real))
-    session = OnnxRuntimeBackend(providers=["CPUExecutionProvider"], threads=2).load(graph, arrays)
+    backend = OnnxRuntimeBackend(providers=["CPUExecutionProvider"], threads=2)
+    coded = Path(folder, "net.nnc")
+    if how == "pack":
+        graph, arrays, _ = make(count, real=False)
+        network = Network(Topology.parse(graph), TensorSet(arrays))
+        coded.write_bytes(pack(network, EncodeSettings(preset="fast")))
+        return
+    restart_peak()
+    base = resident()
+    decoding = 0
+    if how == "stored":
+        store = WeightStore(Path(folder, "store"))
+        network = unpack_stored(coded.read_bytes(), store)
+        decoding = resident()["VmHWM"] - base["VmRSS"]
+        restart_peak()
+        size = stored_bytes(network.tensors)
+        shape = network.graph.inputs[0].dims
+        with store.opened(size) as opened:
+            model, arrays = for_runtime(network.graph, network.tensors, opened)
+            session = backend.load_mapped(model.SerializeToString(), arrays, opened.folder)
+    else:
+        graph, arrays, shape = make(count, real=how == "real")
+        session = backend.load(graph, arrays)
     x = first_input(shape)
     (y,) = session.run({"x": x})
-    print(json.dumps([resident()[1] - base, y.ravel()[:4096].astype(float).tolist()]))
+    after = resident()
+    peak = after["VmHWM"] - base["VmRSS"]
+    private = after["RssAnon"] - base["RssAnon"]
+    print(json.dumps([peak, private, decoding, y.ravel()[:4096].astype(float).tolist()]))
+
+
+def resident():
+    """Fields of the process's status that are sizes, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    fields = (line.split() for line in lines if line.endswith(" kB"))
+    return {field[0].rstrip(":"): int(field[1]) / 1024 for field in fields}
+
+
+def restart_peak():
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=float, default=62)
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        kind, count, real = options.child
-        child(kind, int(count), int(real))
+        kind, count, how, folder = options.child
+        child(kind, int(count), how, folder)
         return
     for kind, (_, each) in KINDS.items():
         count = int(np.ceil(options.weights * 1e6 / each))
-        packed, _ = run(kind, count, 0)
-        inflated, _ = run(kind, count, 1)
+        full = 4 * count * each / 2**20
+        print(f"{kind}: {count * each / 1e6:.1f} M weights, {full:.0f} MiB in float32")
+        with tempfile.TemporaryDirectory() as folder:
+            *packed, in_memory = run(kind, count, "arrays", folder)
+            *inflated, _ = run(kind, count, "real", folder)
+            run(kind, count, "pack", folder)
+            *first, once = run(kind, count, "stored", folder)
+            *later, again = run(kind, count, "stored", folder)
+        for name, (peak, private, decoding) in {
+            "float32, from arrays": inflated,
+            "packed, from arrays": packed,
+            "packed, from the store, first": first,
+            "packed, from the store, later": later,
+        }.items():
+            before = f"; decoding before {decoding / full:.2f}" if decoding else ""
+            print(
+                f"  {name}: adds {peak:.0f} MiB at its peak ({peak / full:.2f}), "
+                f"private at the end {private:.0f} MiB ({private / full:.2f}){before}"
+            )
+        print(f"  from the store the same bits: {in_memory == once == again}")
         # One layer: where activations are rounded, the smallest difference grows from layer to
         # layer until it is as large as the rounding, and tells nothing about the weights.
-        got = np.array(run(kind, 1, 0)[1])
+        got = np.array(run(kind, 1, "arrays", "")[-1])
         wanted = REFERENCES[kind]().ravel()[: got.size]
         error = np.sqrt(np.mean((got - wanted) ** 2) / np.mean(wanted**2))
         equal = np.mean(np.abs(got - wanted) <= 1e-4 * np.abs(wanted).max())
-        full = 4 * count * each / 2**20
-        print(
-            f"{kind}: {count * each / 1e6:.1f} M weights, {full:.0f} MiB in float32; "
-            f"packed adds {packed:.0f} MiB ({packed / full:.2f}), float32 {inflated:.0f} MiB "
-            f"({inflated / full:.2f}); one layer: {100 * equal:.2f} % of the values "
-            f"within 1e-4, {error:.1e} r.m.s."
-        )
+        print(f"  one layer: {100 * equal:.2f} % of the values within 1e-4, {error:.1e} r.m.s.")
 
 
-def run(kind, count, real):
-    """Added MiB and the first values of the output, from a process of its own."""
+def run(kind, count, how, folder):
+    """What a process of its own prints: sizes in MiB and the first values of the output."""
     done = subprocess.run(
-        [sys.executable, __file__, "--child", kind, str(count), str(real)],
+        [sys.executable, __file__, "--child", kind, str(count), how, folder],
         stdout=subprocess.PIPE,
         check=True,
         text=True,
     )
-    added, values = json.loads(done.stdout.splitlines()[-1])
-    return added, values
+    return json.loads(done.stdout.splitlines()[-1]) if done.stdout else None
 
 
 if __name__ == "__main__":
