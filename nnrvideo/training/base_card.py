@@ -11,7 +11,7 @@ import numpy as np
 
 from nnrvideo.files import sha256_of
 from nnrvideo.jsontext import JSON
-from nnrvideo.model import DataSource, ModelCard, make_card
+from nnrvideo.model import DataSource, ModelCard, make_card, ranges_of, unpack
 from nnrvideo.training.data import PairSettings
 from nnrvideo.training.evaluate import Measurement
 from nnrvideo.training.kinds import Mode, Tier
@@ -58,7 +58,7 @@ def base_card(
         held_out: Clips that it was measured on.
         measured: What it was worth there.
         integer_loss: Decibels that 8-bit integers cost; None if they were not tried.
-        cpu_seconds: That training took.
+        cpu_seconds: That training took; what ran before a resumed checkpoint is not in it.
         command: That made it.
 
     Raises:
@@ -77,7 +77,11 @@ def base_card(
         f"{shape.out_block}; no convolution pads",
     }
     if integer_loss is not None:
-        facts["8-bit integers"] = f"{integer_loss:.3f} dB lost on pictures of the training clips"
+        allowed = any(ranges_of(unpack(bitstream).require_network()))
+        facts["8-bit integers"] = (
+            f"{'by ranges in the bitstream' if allowed else 'not allowed'}: {integer_loss:.3f} dB "
+            "lost on pictures of the training clips"
+        )
     kinds = [(each.downscaler, each.codec, each.crf) for each in pairs.degradations]
     recipe: dict[str, JSON] = {
         "mode": mode,

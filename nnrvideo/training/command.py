@@ -88,9 +88,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.base is not None:
         _write(options, _update(options))
         return
-    data, card = _network(options)
-    card_file.unlink(missing_ok=True)  # it is not that of what follows
-    _write(options, data)
+    card = _network(options)
     save_card(card, options.out, overwrite=options.overwrite)
     print(card_markdown(card), end="")
 
@@ -113,8 +111,8 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
-def _network(options: argparse.Namespace) -> tuple[bytes, ModelCard]:
-    """A network trained from the start, with its card."""
+def _network(options: argparse.Namespace) -> ModelCard:
+    """Trains a network from the start and writes it; measures it for its card."""
     mode, tier = options.mode or _MODE, options.tier or _TIER
     training, held_out = _clips(options), options.measure or []
     for clip in held_out:
@@ -133,8 +131,10 @@ def _network(options: argparse.Namespace) -> tuple[bytes, ModelCard]:
     trained = train(pairs, settings, checkpoint=options.checkpoint, progress=_report)
     data, integer_loss = code_base(trained, tier, pairs)
     seconds = time.process_time() - begin
-    say(f"{len(data)} bytes, {seconds:.0f} CPU seconds; measuring on {len(held_out)} clips")
-    card = base_card(
+    card_path(options.out).unlink(missing_ok=True)  # it is not that of what follows
+    _write(options, data)
+    say(f"{seconds:.0f} CPU seconds; measuring on {len(held_out)} clips")
+    return base_card(
         data,
         trained,
         name=options.out.stem,
@@ -149,7 +149,6 @@ def _network(options: argparse.Namespace) -> tuple[bytes, ModelCard]:
         cpu_seconds=seconds,
         command=options.spelt,
     )
-    return data, card
 
 
 def _update(options: argparse.Namespace) -> bytes:
