@@ -25,8 +25,8 @@ from nnrvideo.training.kinds import MODES
 
 _DESCRIPTION = """\
 The video is reduced (widened bicubic) by the factor by which the network enlarges (not at all for
-one that keeps the size, such as enhance_luma), coded, and the network is put into every random
-access point. Audio, subtitles, chapters and metadata are copied.
+one that keeps the size), coded, and the network is put into every random access point. Audio,
+subtitles, chapters and metadata are copied.
 With another --mode than base a network is trained on the title first, and has to beat the plain
 encode at the same bits.
 """

@@ -12,8 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final
 
-#: Names of the shipped networks: what they do to luma (``sr2x`` doubles width and height,
-#: ``enhance`` keeps them), and ``_s`` for those of tier S, which cost a third of the others.
+#: Names of the shipped networks.
 NETWORK_NAMES: Final = ("sr2x_luma",)
 #: The network used where none is given: doubles width and height, works on luma.
 BASE_NETWORK: Final = "sr2x_luma"

@@ -57,13 +57,6 @@ def test_base_network_describes_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORK_NAMES)
-def test_small_networks_are_smaller(name: str) -> None:
-    other = name.removesuffix("_s")
-    if other != name:
-        assert len(base_network(name)) < len(base_network(other)) / 2
-
-
-@pytest.mark.parametrize("name", NETWORK_NAMES)
 def test_base_network_leaves_a_ramp_a_ramp(name: str) -> None:
     network = unpack(base_network(name)).require_network()
     scale = int(infer_contract(network).width_ratio)
