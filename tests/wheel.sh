@@ -31,7 +31,10 @@ a, b = np.load(folder / "in.npz"), np.load(folder / "out.npz")
 assert list(a) == list(b), (list(a), list(b))
 assert np.abs(a["w"] - b["w"]).max() < 0.05
 import nnrvideo.data
-assert nnrvideo.data.base_network()[:3] == bytes([0, 4, 2])
+for name in nnrvideo.data.NETWORK_NAMES:
+    assert nnrvideo.data.base_network(name)[:3] == bytes([0, 4, 2])
+    assert nnrvideo.data.model_card(name).startswith(f"# {name}\n")
+    assert nnrvideo.data.model_card_json(name).startswith("{")
 print("pack and unpack in a bare environment: fine")
 PY
     "$1/bin/nnrvideo" gst install --target "$work/plugins" -q

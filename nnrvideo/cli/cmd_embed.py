@@ -11,6 +11,7 @@ from nnrvideo.cli.args import add_common, add_input, add_json, add_progress, che
 from nnrvideo.cli.exits import Exit
 from nnrvideo.cli.progress import progress
 from nnrvideo.cli.report import human_bytes, print_json, print_pairs
+from nnrvideo.data import NETWORK_NAMES, read_network
 
 _DESCRIPTION = """\
 Nothing is re-encoded: audio, subtitles, chapters, metadata and timestamps are kept, and every
@@ -31,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NET.nnc",
         type=Path,
         required=True,
-        help="network with its topology, as nnrvideo pack writes it",
+        help="network with its topology, as nnrvideo pack writes it, or the name of a shipped one: "
+        f"{', '.join(NETWORK_NAMES)}",
     )
     parser.add_argument(
         "output", metavar="OUT", type=Path, help="video file; the suffix chooses the container"
@@ -65,7 +67,7 @@ def execute(options: argparse.Namespace) -> int:
     from nnrvideo.authoring import embed
 
     check_output(options.output, overwrite=options.overwrite)
-    network = options.network.read_bytes()
+    network = read_network(options.network)
     with progress(
         "embedding", unit="access units", quiet=options.quiet, lines_to=options.progress
     ) as show:

@@ -25,11 +25,13 @@ from nnrvideo.cli.titles import (
     encode_with_own_network,
     training_option,
 )
+from nnrvideo.data import BASE_NETWORK, NETWORK_NAMES, read_network
 from nnrvideo.training.kinds import MODES
 
 _DESCRIPTION = """\
-The video is reduced (widened bicubic) by the factor by which the network enlarges, coded, and the
-network is put into every random access point. Audio, subtitles, chapters and metadata are copied.
+The video is reduced (widened bicubic) by the factor by which the network enlarges (not at all for
+one that keeps the size), coded, and the network is put into every random access point. Audio,
+subtitles, chapters and metadata are copied.
 With another --mode than base a network is trained on the title first, and has to beat the plain
 encode at the same bits. With --ladder the title is coded in several sizes that share a network.
 """
@@ -47,9 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network",
         metavar="NET.nnc",
         type=Path,
-        help="network to send (default: the shipped one for 2x super-resolution on luma); with "
-        "another --mode than base, one of the kinds that are trained here: the title then uses it "
-        "with updates instead of one of its own",
+        help="network to send: a file or the name of a shipped one, "
+        f"{', '.join(NETWORK_NAMES)} (default: {BASE_NETWORK}); with another --mode than base, one "
+        "of the kinds that are trained here: the title then uses it with updates instead of one "
+        "of its own",
     )
     parser.add_argument(
         "--mode",
@@ -93,11 +96,10 @@ def execute(options: argparse.Namespace) -> int:
 def _with_given_network(options: argparse.Namespace) -> int:
     from nnrvideo import model
     from nnrvideo.authoring import encode
-    from nnrvideo.data import base_network
 
     if (spelt := training_option(options)) is not None:
         raise UsageError(f"{spelt} is an option of training; --mode base trains nothing")
-    network = base_network() if options.network is None else options.network.read_bytes()
+    network = read_network(options.network or BASE_NETWORK)
     contract = model.infer_contract(model.unpack(network).require_network())
     with progress("encoding", quiet=options.quiet, lines_to=options.progress) as show:
         report = encode(
@@ -139,7 +141,7 @@ def _with_given_network(options: argparse.Namespace) -> int:
         )
         if any(reduced.cropped):
             columns, rows = reduced.cropped
-            print(f"  note: cut off {columns} columns and {rows} rows, to halve evenly")
+            print(f"  note: cut off {columns} columns and {rows} rows, for even sizes")
         for line in reduced.dropped:
             print(f"  note: not copied: {line}")
     return Exit.OK

@@ -188,6 +188,7 @@ def encode_ladder_of_rungs(options: argparse.Namespace) -> int:
 
 def encode_with_own_network(options: argparse.Namespace) -> int:
     """Trains on the title and keeps what is worth its bits."""
+    from nnrvideo.data import read_network
     from nnrvideo.model import card_path
     from nnrvideo.training.title import encode_title, settings_of
 
@@ -215,7 +216,7 @@ def encode_with_own_network(options: argparse.Namespace) -> int:
             options=encoder_options(options),
             overwrite=options.overwrite,
             duration=options.duration,
-            base=None if options.network is None else options.network.read_bytes(),
+            base=None if options.network is None else read_network(options.network),
             work=options.work,
             say=_say if options.verbose else lambda _line: None,
             progress=show,

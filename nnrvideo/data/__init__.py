@@ -7,6 +7,16 @@ from nnrvideo.data.networks import (
     base_network,
     model_card,
     model_card_json,
+    network_file,
+    read_network,
 )
 
-__all__ = ["BASE_NETWORK", "NETWORK_NAMES", "base_network", "model_card", "model_card_json"]
+__all__ = [
+    "BASE_NETWORK",
+    "NETWORK_NAMES",
+    "base_network",
+    "model_card",
+    "model_card_json",
+    "network_file",
+    "read_network",
+]

@@ -201,7 +201,7 @@ def argument_problems(kind: Kind, arguments: Mapping[str, JSON]) -> Iterator[str
 def input_paths(kind: Kind, arguments: Mapping[str, JSON], base: Path) -> dict[str, Path]:
     """Input files of a job by the name of their field, absolute."""
     return {
-        name: base / str(arguments[name])
+        name: rule.find(str(arguments[name]), base)
         for name, rule in kind.fields.items()
         if rule.type == "file" and arguments.get(name) is not None
     }

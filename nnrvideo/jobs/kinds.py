@@ -61,11 +61,14 @@ class Field:
             ``"name"``: of a file that the job writes in its folder; ``"map"``: texts by name.
         required: Whether every job must give it.
         choices: The only values, where there are few; for a list, of its elements.
+        find: Where the file of a value lies, from the value and the folder that relative paths
+            start from, for files that have names, too.
     """
 
     type: FieldType
     required: bool = False
     choices: tuple[JSON, ...] = ()
+    find: Callable[[str, Path], Path] = lambda value, folder: folder / value
 
     def problem(self, value: JSON) -> str | None:
         """What is wrong with a value, or None."""

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +16,34 @@ import numpy as np
 
 from nnrvideo.errors import NnrVideoError
 from nnrvideo.files import write_bytes
-from nnrvideo.model import receive
+from nnrvideo.model import ModelCard, card_markdown, card_path, receive, save_card
+from nnrvideo.model.blocknet import out_block_of
 from nnrvideo.training.adaptation import (
     AdaptSettings,
     adapt,
     adaptation_psnr,
     to_update,
 )
-from nnrvideo.training.data import Degradation, PairSet, PairSettings, find_clips, make_pairs
-from nnrvideo.training.evaluate import markdown, measure
-from nnrvideo.training.export import Enlarger, to_nnc
-from nnrvideo.training.nets import NetShape
+from nnrvideo.training.base_card import base_card
+from nnrvideo.training.data import (
+    BASE_DEGRADATIONS,
+    Degradation,
+    PairSet,
+    PairSettings,
+    base_pair_settings,
+    find_clips,
+    make_pairs,
+)
+from nnrvideo.training.evaluate import CARD_DEGRADATIONS, measure
+from nnrvideo.training.export import PlaneFilter
+from nnrvideo.training.kinds import OUT_BLOCKS, TIERS, Mode, Tier
+from nnrvideo.training.recipe import base_training, code_base
 from nnrvideo.training.steps import Progress
-from nnrvideo.training.train import TrainSettings, train
+from nnrvideo.training.train import train
 
-_DEFAULTS = TrainSettings()
+_MODE: Mode = "sr2x"
+_TIER: Tier = "M"
+_DEFAULTS = base_training(_MODE, _TIER)
 _ADAPT_DEFAULTS = AdaptSettings()
 _ADAPTED_CRF = 22
 
@@ -35,8 +51,8 @@ _ADAPTED_CRF = 22
 _OF_ADAPTATION = ("pull", "refine_steps", "codec", "crf", "downscaler")
 _OF_TRAINING = (
     "measure",
-    "channels",
-    "convolutions",
+    "mode",
+    "tier",
     "quantised_steps",
     "relative_step",
     "checkpoint",
@@ -53,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 after a message on standard error.
     """
     options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options.spelt = shlex.join(("python", "-m", "nnrvideo.training", *given))
     try:
         _run(options)
     except (NnrVideoError, ValueError, OSError) as error:
@@ -62,14 +80,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.out.exists() and not options.overwrite:
-        raise ValueError(f"{options.out} exists (--overwrite replaces it)")
+    card_file = card_path(options.out)
+    for path in (options.out, card_file) if options.base is None else (options.out,):
+        if path.exists() and not options.overwrite:
+            raise ValueError(f"{path} exists (--overwrite replaces it)")
     _refuse_what_has_no_effect(options)
-    data = _network(options) if options.base is None else _update(options)
+    if options.base is not None:
+        _write(options, _update(options))
+        return
+    card = _network(options)
+    save_card(card, options.out, overwrite=options.overwrite)
+    print(card_markdown(card), end="")
+
+
+def _write(options: argparse.Namespace, data: bytes) -> None:
     write_bytes(options.out, data, overwrite=options.overwrite)
     say(f"{options.out}: {len(data)} bytes")
-    if options.measure:
-        print(markdown(measure(Enlarger(data), options.measure)), end="")
 
 
 def _refuse_what_has_no_effect(options: argparse.Namespace) -> None:
@@ -85,17 +111,44 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
-def _network(options: argparse.Namespace) -> bytes:
-    """A network trained from the start."""
-    settings = TrainSettings(
-        shape=NetShape(**_given(options, "channels", "convolutions")),
-        float_steps=_DEFAULTS.float_steps if options.steps is None else options.steps,
-        **_given(options, "quantised_steps", "relative_step", "seed", "threads"),
+def _network(options: argparse.Namespace) -> ModelCard:
+    """Trains a network from the start and writes it; measures it for its card."""
+    mode, tier = options.mode or _MODE, options.tier or _TIER
+    training, held_out = _clips(options), options.measure or []
+    for clip in held_out:
+        if any(clip.samefile(each) for each in training):
+            raise ValueError(f"--measure {clip} is trained on; leave it out by --hold-out")
+    settings = base_training(mode, tier)
+    if options.steps is not None:
+        settings = replace(settings, float_steps=options.steps)
+    settings = replace(
+        settings, **_given(options, "quantised_steps", "relative_step", "seed", "threads")
     )
-    pairs = _pairs(options, PairSettings())
+    begin = time.process_time()
+    kinds = base_pair_settings(mode)
+    pairs = _pairs(options, kinds)
     say(f"{len(pairs)} pairs of pictures")
     trained = train(pairs, settings, checkpoint=options.checkpoint, progress=_report)
-    return to_nnc(trained)
+    data, integer_loss = code_base(trained, tier, pairs)
+    seconds = time.process_time() - begin
+    card_path(options.out).unlink(missing_ok=True)  # it is not that of what follows
+    _write(options, data)
+    say(f"{seconds:.0f} CPU seconds; measuring on {len(held_out)} clips")
+    return base_card(
+        data,
+        trained,
+        name=options.out.stem,
+        mode=mode,
+        tier=tier,
+        pairs=kinds,
+        examples=len(pairs),
+        training=training,
+        held_out=held_out,
+        measured=measure(PlaneFilter(data), held_out, CARD_DEGRADATIONS[mode]),
+        integer_loss=integer_loss,
+        cpu_seconds=seconds,
+        command=options.spelt,
+    )
 
 
 def _update(options: argparse.Namespace) -> bytes:
@@ -103,8 +156,11 @@ def _update(options: argparse.Namespace) -> bytes:
     settings = AdaptSettings(**_given(options, "steps", "refine_steps", "pull", "seed", "threads"))
     base = receive(options.base.read_bytes())
     before = {name: np.asarray(value, np.float32) for name, value in base.tensors.items()}
+    keeps_size = out_block_of(before) == OUT_BLOCKS["enhance"]
+    if keeps_size and options.downscaler is not None:
+        raise ValueError("--downscaler is for networks that enlarge; this one keeps the size")
     degradation = Degradation(
-        options.downscaler or "bicubic",
+        None if keeps_size else options.downscaler or "bicubic",
         options.codec or "libx265",
         _ADAPTED_CRF if options.crf is None else options.crf,
     )
@@ -124,14 +180,17 @@ def _pairs(options: argparse.Namespace, settings: PairSettings) -> PairSet:
     cache: Path | None = options.pairs
     if cache is not None and cache.exists():
         return PairSet.load(cache)
-    if options.clips.is_file():
-        clips = [options.clips]
-    else:
-        clips = find_clips(options.clips, hold_out=options.hold_out)
-    pairs = make_pairs(clips, settings, progress=say)
+    pairs = make_pairs(_clips(options), settings, progress=say)
     if cache is not None:
         pairs.save(cache)
     return pairs
+
+
+def _clips(options: argparse.Namespace) -> list[Path]:
+    """What to train on."""
+    if options.clips.is_file():
+        return [options.clips]
+    return find_clips(options.clips, hold_out=options.hold_out)
 
 
 def say(line: str) -> None:
@@ -142,15 +201,17 @@ def say(line: str) -> None:
 def _report(progress: Progress) -> None:
     say(
         f"{progress.phase} {progress.step}/{progress.steps}: mean squared error "
-        f"{progress.loss:.2f}, {progress.gain:+.2f} dB against bicubic"
+        f"{progress.loss:.2f}, {progress.gain:+.2f} dB against what is shown without"
     )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m nnrvideo.training",
-        description="Trains a 2x luma super-resolution network on clips and codes it as NNC, or "
-        "adapts one to a clip and codes what changed as an update.",
+        description="Trains a network for luma on clips, to double decoded pictures or to clean "
+        "them at their size, codes it as NNC and writes its model card beside it "
+        "(NET.nnc.card.json, as Markdown to standard output); or adapts one to a clip and codes "
+        "what changed as an update.",
     )
     add = parser.add_argument
     add(
@@ -177,7 +238,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=int, help=f"default: {_DEFAULTS.seed}")
     add("--threads", type=int, help=f"default: {_DEFAULTS.threads}")
-    add("--pairs", type=Path, metavar="FILE.npz", help="keep the coded training pairs here")
+    add(
+        "--pairs",
+        type=Path,
+        metavar="FILE.npz",
+        help="keep the coded training pairs here; delete it when clips or --mode change",
+    )
     _add_training(parser)
     _add_adaptation(parser)
     return parser
@@ -190,10 +256,14 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=Path,
         metavar="CLIP",
-        help="clip to measure the coded network on; may be repeated",
+        help="clip, not trained on, to measure the coded network on; may be repeated",
     )
-    add("--channels", type=int, help=f"default: {_DEFAULTS.shape.channels}")
-    add("--convolutions", type=int, help=f"default: {_DEFAULTS.shape.convolutions}")
+    add(
+        "--mode",
+        choices=tuple(BASE_DEGRADATIONS),
+        help=f"what it does: doubles pictures, or enhances them at their size (default: {_MODE})",
+    )
+    add("--tier", choices=TIERS, help=f"8, 16, 32 or 64 channels (default: {_TIER})")
     add(
         "--quantised-steps",
         type=int,

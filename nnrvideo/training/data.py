@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns clips into training pairs: a coded small luma plane and the large one it came from.
+"""Turns clips into training pairs: a coded luma plane and the one it came from.
 
-A network that follows a decoder has to undo two things, the downscaling and the codec, so the
-small picture of each pair is downscaled, really encoded at some quality and decoded again.  Kinds
-of degradation (downscaler, codec, CRF) are mixed, because a base network does not know who made
-the stream.  Clips are also used at half their size: most of them are soft at full size, and a
-network that never saw a sharp edge does not learn to draw one.
+A network that follows a decoder has to undo the codec and, where it enlarges, the downscaling, too,
+so the small picture of each pair is downscaled, really encoded at some quality and decoded again;
+for networks that keep the size it is only coded and as large as the other.  Kinds of degradation
+(downscaler, codec, CRF) are mixed, because a base network does not know who made the stream.  Clips
+are also used at half their size: most of them are soft at full size, and a network that never saw a
+sharp edge does not learn to draw one.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
@@ -26,39 +28,58 @@ from nnrvideo.container import open_media
 from nnrvideo.errors import ContainerError
 from nnrvideo.picture import Picture
 from nnrvideo.runtime.resample import Downscaler, change_depth, resize_plane
+from nnrvideo.training.kinds import Mode
 from nnrvideo.training.video import code_luma, read_luma
 
 Plane = npt.NDArray[np.uint8]
 
 _LANCZOS_LOBES = 3
+# Coded samples: a crop with its overlap.  Besides, x265 crashes now and then on smaller pictures.
+_LEAST_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """How a small coded picture is made from a large one.
+    """How a coded picture is made from its source.
 
     Args:
         downscaler: ``"area"`` (2x2 mean), ``"bicubic"`` (8 taps, what ``encode`` does) or
-            ``"lanczos"`` (12 taps, 3 lobes).
+            ``"lanczos"`` (12 taps, 3 lobes) halve the picture; None keeps its size.
         codec: Name of the encoder, ``"libx264"`` or ``"libx265"``.
         crf: Constant rate factor given to the encoder.
     """
 
-    downscaler: str
+    downscaler: str | None
     codec: str
     crf: int
 
+    @property
+    def scale(self) -> int:
+        """Size of the source relative to the coded picture, in each direction."""
+        return 1 if self.downscaler is None else 2
 
-#: Spread so that each clip meets both downscalers, both codecs and the whole range of quality.
-BASE_DEGRADATIONS = (
-    Degradation("area", "libx265", 18),
-    Degradation("lanczos", "libx265", 22),
-    Degradation("area", "libx264", 22),
-    Degradation("area", "libx265", 26),
-    Degradation("lanczos", "libx264", 26),
-    Degradation("lanczos", "libx264", 30),
-    Degradation("lanczos", "libx265", 32),
-)
+
+#: What base networks of each mode are trained on: spread so that each clip meets both downscalers,
+#: both codecs and the whole range of quality that is usual at this size.
+BASE_DEGRADATIONS: Final[Mapping[Mode, tuple[Degradation, ...]]] = {
+    "sr2x": (
+        Degradation("area", "libx265", 18),
+        Degradation("lanczos", "libx265", 22),
+        Degradation("area", "libx264", 22),
+        Degradation("area", "libx265", 26),
+        Degradation("lanczos", "libx264", 26),
+        Degradation("lanczos", "libx264", 30),
+        Degradation("lanczos", "libx265", 32),
+    ),
+    "enhance": (
+        Degradation(None, "libx265", 22),
+        Degradation(None, "libx264", 24),
+        Degradation(None, "libx265", 28),
+        Degradation(None, "libx264", 30),
+        Degradation(None, "libx265", 34),
+        Degradation(None, "libx264", 36),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +95,25 @@ class PairSettings:
         max_luma_samples: Larger large pictures are left out (they are costly and mostly soft).
     """
 
-    degradations: tuple[Degradation, ...] = BASE_DEGRADATIONS
+    degradations: tuple[Degradation, ...] = BASE_DEGRADATIONS["sr2x"]
     halvings: tuple[int, ...] = (0, 1)
     segment_frames: int = 24
     segments: int = 4
     keep_every: int = 6
     max_luma_samples: int = 1920 * 1080
+
+
+def base_pair_settings(mode: Mode) -> PairSettings:
+    """What base networks of a mode are trained on.
+
+    Raises:
+        ValueError: There is no base network of that mode.
+    """
+    if mode not in BASE_DEGRADATIONS:
+        raise ValueError(f"base networks are {', '.join(BASE_DEGRADATIONS)}, not {mode!r}")
+    # Coded at full size, 1080p takes most of the time and is mostly soft.
+    bound = 1280 * 720 if mode == "enhance" else 1920 * 1080
+    return PairSettings(BASE_DEGRADATIONS[mode], max_luma_samples=bound)
 
 
 @dataclass(slots=True)
@@ -88,7 +122,8 @@ class PairSet:
 
     Args:
         small: Coded luma planes, ``(H, W) uint8``, H and W even.
-        large: Source luma planes, ``(2 * H, 2 * W) uint8``.
+        large: Source luma planes, ``(scale * H, scale * W) uint8``; the scale is that of the
+            network, 1, 3/2 or 2.
         large_index: For each entry of ``small`` the index of its entry of ``large``.
     """
 
@@ -175,7 +210,8 @@ def make_pairs(
         progress: Called with one line of text for each clip and size.
 
     Returns:
-        The pairs of all clips, in the order of ``clips``.
+        The pairs of all clips, in the order of ``clips``; sizes that are coded with less than 64
+        samples across or down are left out.
 
     Raises:
         ValueError: No clip is given, or none gives a pair.
@@ -188,7 +224,8 @@ def make_pairs(
             downscaler = ("area", "lanczos")[number % 2]
             for halvings in settings.halvings:
                 large = [_shrink(plane, halvings, downscaler) for plane in segment]
-                if large[0].size > settings.max_luma_samples:
+                coded = min(large[0].shape) // max(kind.scale for kind in settings.degradations)
+                if large[0].size > settings.max_luma_samples or coded < _LEAST_SIZE:
                     continue
                 pairs.extend(_degrade(large, rate, settings))
                 height, width = large[0].shape
@@ -256,17 +293,19 @@ def _luma(picture: Picture) -> Plane:
 
 
 def degrade(large: Sequence[Plane], degradation: Degradation, rate: Fraction) -> list[Plane]:
-    """Halves, encodes and decodes a sequence of luma planes.
+    """Encodes and decodes a sequence of luma planes, halved before where that is asked for.
 
     Args:
-        large: Planes ``(2 * H, 2 * W) uint8`` in output order, all of one size, H and W even.
+        large: Planes ``(scale * H, scale * W) uint8`` in output order, all of one size, H and W
+            even.
         degradation: Downscaler and encoder.
         rate: Pictures per second.
 
     Returns:
         Decoded luma planes ``(H, W) uint8``, as many as given.
     """
-    small = [halve(plane, degradation.downscaler) for plane in large]
+    downscaler = degradation.downscaler
+    small = large if downscaler is None else [halve(plane, downscaler) for plane in large]
     with tempfile.TemporaryDirectory(prefix="nnrvideo-train-") as folder:
         return code_luma(
             small, codec=degradation.codec, crf=degradation.crf, rate=rate, folder=Path(folder)

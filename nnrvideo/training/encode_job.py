@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+from nnrvideo.data import network_file
 from nnrvideo.jobs import JSON, Field, Kind
 from nnrvideo.training.kinds import LEVELS, MODES, SPEEDS, TARGETS, TIERS, TRAINING_OPTIONS
 
@@ -158,7 +159,7 @@ ENCODE: Final = Kind(
     {
         "source": Field("file", required=True),
         "target": Field("name", required=True),
-        "network": Field("file"),
+        "network": Field("file", find=network_file),
         "mode": Field("text", choices=("base", *MODES, "auto")),
         "metric": Field("text", choices=TARGETS),
         "speed": Field("text", choices=SPEEDS),
@@ -175,5 +176,6 @@ ENCODE: Final = Kind(
         "codec": Field("text"),
         "options": Field("map"),
     },
+    version=2,  # with another shipped network
     check=check_arguments,
 )

@@ -1,31 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what a network is worth: luma PSNR against plain Lanczos upscaling.
+"""Measures what a network is worth: luma PSNR against what is shown without it.
 
-A clip is halved, encoded, decoded, and enlarged in two ways, by the network and by Lanczos.  Both
-are compared with the clip.  The figure is the PSNR of the mean squared error over the whole
-sequence: averaging the PSNR of pictures lets a few black ones decide the result.
+A clip is halved, encoded, decoded, and enlarged in two ways, by the network and by Lanczos.  For a
+network that keeps the size it is encoded as it is, and the decoded pictures themselves are the
+other way.  Both are compared with the clip.  The figure is the PSNR of the mean squared error over
+the whole sequence: averaging the PSNR of pictures lets a few black ones decide the result.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
 
+from nnrvideo.jsontext import JSON
 from nnrvideo.training.data import Degradation, Plane, crop_to_multiple, degrade
+from nnrvideo.training.kinds import Mode
 from nnrvideo.training.video import read_luma
 
-#: What a model card reports: both downscalers and both codecs, at good and at modest quality.
-CARD_DEGRADATIONS = tuple(
-    Degradation(downscaler, codec, crf)
-    for downscaler in ("area", "lanczos")
-    for codec in ("libx265", "libx264")
-    for crf in (22, 28)
-)
+
+def _each_way(downscalers: Sequence[str | None], crfs: Sequence[int]) -> tuple[Degradation, ...]:
+    return tuple(
+        Degradation(downscaler, codec, crf)
+        for downscaler in downscalers
+        for codec in ("libx265", "libx264")
+        for crf in crfs
+    )
+
+
+#: What a model card reports: both downscalers and both codecs, from good to modest quality.
+CARD_DEGRADATIONS: Final[Mapping[Mode, tuple[Degradation, ...]]] = {
+    "sr2x": _each_way(("area", "lanczos"), (22, 28)),
+    "enhance": _each_way((None,), (22, 28, 34)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +47,52 @@ class Measurement:
     Args:
         clip: Name of the clip.
         pictures: Pictures measured.
-        degradation: How the small picture was made.
-        lanczos_psnr: Of plain upscaling, in dB.
+        degradation: How the decoded picture was made.
+        plain_psnr: Of Lanczos upscaling, or of the decoded pictures if they are not halved, in dB.
         network_psnr: Of the network, in dB.
     """
 
     clip: str
     pictures: int
     degradation: Degradation
-    lanczos_psnr: float
+    plain_psnr: float
     network_psnr: float
 
     @property
     def gain(self) -> float:
         """What the network adds, in dB."""
-        return self.network_psnr - self.lanczos_psnr
+        return self.network_psnr - self.plain_psnr
+
+    def row(self) -> dict[str, JSON]:
+        """The measurement as a row of a model card's table, rounded to 0.01 dB."""
+        kind = self.degradation
+        halved = kind.downscaler is not None
+        return {
+            "clip": self.clip,
+            "pictures": self.pictures,
+            **({"downscaler": kind.downscaler} if halved else {}),
+            "codec": kind.codec,
+            "CRF": kind.crf,
+            "Lanczos, dB" if halved else "decoded, dB": round(self.plain_psnr, 2),
+            "network, dB": round(self.network_psnr, 2),
+            "gain, dB": round(self.gain, 2),
+        }
 
 
 def measure(
-    enlarge: Callable[[Plane], Plane],
+    apply: Callable[[Plane], Plane],
     clips: Sequence[Path],
-    degradations: Iterable[Degradation] = CARD_DEGRADATIONS,
+    degradations: Iterable[Degradation] = CARD_DEGRADATIONS["sr2x"],
     *,
     max_pictures: int = 120,
 ) -> list[Measurement]:
-    """Measures an enlarger on clips.
+    """Measures a network on clips.
 
     Args:
-        enlarge: Maps a luma plane ``(H, W) uint8`` to ``(2 * H, 2 * W) uint8``.
+        apply: Maps a luma plane ``(H, W) uint8`` to ``(scale * H, scale * W) uint8``; the scale is
+            that of the degradations.
         clips: Media files with 8-bit video.
-        degradations: Ways in which the small pictures are made.
+        degradations: Ways in which the decoded pictures are made.
         max_pictures: At most so many pictures are taken from the start of a clip.
 
     Returns:
@@ -77,9 +105,10 @@ def measure(
         source = [crop_to_multiple(plane) for plane in planes]
         for degradation in degradations:
             decoded = degrade(source, degradation, rate)
-            plain = sequence_psnr(source, map(enlarge_lanczos, decoded))
-            enlarged = sequence_psnr(source, map(enlarge, decoded))
-            results.append(Measurement(clip.stem, len(source), degradation, plain, enlarged))
+            shown = decoded if degradation.scale == 1 else map(enlarge_lanczos, decoded)
+            plain = sequence_psnr(source, shown)
+            network = sequence_psnr(source, map(apply, decoded))
+            results.append(Measurement(clip.stem, len(source), degradation, plain, network))
     return results
 
 
@@ -98,18 +127,3 @@ def enlarge_lanczos(plane: Plane) -> Plane:
     height, width = plane.shape
     enlarged = cv2.resize(plane, (2 * width, 2 * height), interpolation=cv2.INTER_LANCZOS4)
     return np.asarray(enlarged, np.uint8)
-
-
-def markdown(measurements: Sequence[Measurement]) -> str:
-    """A table for a model card."""
-    lines = [
-        "| clip | pictures | downscaler | codec | CRF | Lanczos, dB | network, dB | gain, dB |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in measurements:
-        kind = row.degradation
-        lines.append(
-            f"| {row.clip} | {row.pictures} | {kind.downscaler} | {kind.codec} | {kind.crf} "
-            f"| {row.lanczos_psnr:.2f} | {row.network_psnr:.2f} | {row.gain:+.2f} |"
-        )
-    return "\n".join(lines) + "\n"

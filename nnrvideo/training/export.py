@@ -75,8 +75,8 @@ def _verify(decoded: Network, trained: Trained) -> None:
             raise ModelError(f"{name} decodes to other values than the network was trained with")
 
 
-class Enlarger:
-    """Runs a coded 2x luma network on 8-bit planes, as a player would.
+class PlaneFilter:
+    """Runs a coded luma network on 8-bit planes, as a player would.
 
     Args:
         data: NNC bitstream with topology; what is measured is what was sent.
@@ -93,14 +93,14 @@ class Enlarger:
         self._session = OnnxRuntimeBackend().load(self._prepared.model, self._prepared.arrays)
 
     def __call__(self, plane: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Enlarges a plane in one patch; the picture's edge is repeated outside of it.
+        """Filters a plane in one patch; the picture's edge is repeated outside of it.
 
         Args:
             plane: ``(H, W) uint8``, both multiples of what the network asks for.
 
         Returns:
-            ``(2 * H, 2 * W) uint8``.
+            ``(scale * H, scale * W) uint8``.
         """
         padded = np.pad(plane, self._contract.overlap, mode="edge")[np.newaxis, np.newaxis]
-        (enlarged,) = self._session.run({self._prepared.input_name: padded})
-        return np.asarray(enlarged[0, 0], np.uint8)
+        (filtered,) = self._session.run({self._prepared.input_name: padded})
+        return np.asarray(filtered[0, 0], np.uint8)

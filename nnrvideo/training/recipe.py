@@ -37,7 +37,7 @@ from nnrvideo.training.kinds import (
 )
 from nnrvideo.training.nets import NetShape
 from nnrvideo.training.steps import Progress
-from nnrvideo.training.train import TrainSettings, planned_steps, step_seconds, train
+from nnrvideo.training.train import Trained, TrainSettings, planned_steps, step_seconds, train
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
@@ -51,6 +51,9 @@ _ENHANCE_RATE: Final = 1e-3
 _RELATIVE_STEP: Final = 0.4
 _COARSER_STEPS: Final = ((0.05, 0.8), (0.02, 0.6))
 """Share of a title's bits from which on a coarser step costs less than it saves."""
+_BASE_STEPS: Final = (6000, 2000)  # in float32, on quantised weights
+_BASE_INTEGER_LOSS: Final = 0.05  # dB
+_BASE_RANGE_PICTURES: Final = 24
 _QUANTISED_SHARE: Final = Fraction(1, 3)  # of the steps
 _WARM_UP: Final = 0.06
 _PATCH: Final = 48
@@ -171,11 +174,10 @@ def train_filter(
         raise ValueError(f"no network of mode {mode!r} and tier {tier!r}")
     budget = budget or Budget()
     shape = filter_shape(mode, tier)
-    rate = _ENHANCE_RATE if mode == "enhance" else _LEARNING_RATES[tier]
     settings = TrainSettings(
         shape=shape,
         patch=patch_for(pairs, shape),
-        learning_rate=rate,
+        learning_rate=_learning_rate(mode, tier),
         warm_up=_WARM_UP,
         relative_step=_RELATIVE_STEP if relative_step is None else relative_step,
         error_exponent=0.0,
@@ -197,18 +199,59 @@ def train_filter(
     seconds = time.process_time() - begin
     nnc, loss = to_nnc(trained, ids="short"), None
     if tier in _INTEGER_TIERS if integers is None else integers:
-        nnc, loss = _with_ranges(nnc, pairs)
+        nnc, loss = _with_ranges(nnc, pairs, _INTEGER_LOSS, _RANGE_PICTURES)
     return TrainedFilter(nnc, trained.tensors, trained.steps, seconds, trained.gain, loss)
 
 
-def _with_ranges(nnc: bytes, pairs: PairSet) -> tuple[bytes, float | None]:
+def base_training(mode: Mode, tier: Tier) -> TrainSettings:
+    """How a base network is trained, which many titles have in common.
+
+    Longer than one of a title; each crop counts by its decibels rather than by its error, because
+    the coarsest pictures would otherwise decide for all; the bits are sent to many titles, so that
+    weights are finer.
+    """
+    float_steps, quantised_steps = _BASE_STEPS
+    return TrainSettings(
+        shape=filter_shape(mode, tier),
+        float_steps=float_steps,
+        quantised_steps=quantised_steps,
+        learning_rate=_learning_rate(mode, tier),
+        warm_up=_WARM_UP,
+    )
+
+
+def code_base(trained: Trained, tier: Tier, pairs: PairSet) -> tuple[bytes, float | None]:
+    """Codes a base network.
+
+    Args:
+        trained: Result of training.
+        tier: Its size.
+        pairs: Pictures that it was trained on.
+
+    Returns:
+        The bitstream; for M and L with ranges of activations if integers cost no more than
+        0.05 dB.  What they cost, or None if that was not measured.
+    """
+    nnc = to_nnc(trained)
+    if tier not in _INTEGER_TIERS:
+        return nnc, None
+    return _with_ranges(nnc, pairs, _BASE_INTEGER_LOSS, _BASE_RANGE_PICTURES)
+
+
+def _learning_rate(mode: Mode, tier: Tier) -> float:
+    return _ENHANCE_RATE if mode == "enhance" else _LEARNING_RATES[tier]
+
+
+def _with_ranges(
+    nnc: bytes, pairs: PairSet, max_loss: float, count: int
+) -> tuple[bytes, float | None]:
     """The bitstream with ranges if integers lose little, and what they lose if that is known."""
-    chosen = sorted(set(np.linspace(0, len(pairs) - 1, _RANGE_PICTURES).astype(int).tolist()))
+    chosen = sorted(set(np.linspace(0, len(pairs) - 1, count).astype(int).tolist()))
     pictures = [
         (_grey(pairs.small[each]), _grey(pairs.large[pairs.large_index[each]])) for each in chosen
     ]
     try:
-        found = calibrate(unpack(nnc).require_network(), pictures, max_loss=_INTEGER_LOSS)
+        found = calibrate(unpack(nnc).require_network(), pictures, max_loss=max_loss)
     except InferenceError:  # this machine cannot tell what integers would do
         return nnc, None
     return (attach_ranges(nnc, found.network) if found.integer else nnc), found.loss

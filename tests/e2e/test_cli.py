@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from nnrvideo.cli.exits import Exit
 from nnrvideo.cli.main import main
 from nnrvideo.container import open_media
-from nnrvideo.data import base_network
+from nnrvideo.data import NETWORK_NAMES, base_network
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "samples" / "bbb_sample.mp4"
@@ -70,6 +70,29 @@ def fails(capsys, code, *arguments):
 
 
 # -- the main job --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_encode_with_a_shipped_network_by_name(name, make_clip, tmp_path, capsys):
+    clip, out = make_clip(tmp_path / "film.mp4", frames=4), tmp_path / "coded.mp4"
+    arguments = ["encode", "-i", str(clip), str(out), "-n", name, *FAST]
+    assert main([*arguments, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["source"] == [96, 64]
+    assert facts["coded"] == ([48, 32] if name.startswith("sr2x") else [96, 64])
+    assert facts["network_bytes"] == len(base_network(name))
+    assert main(["probe", str(out), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["networks"]
+    assert found["output_size"] == [96, 64]
+    assert found["content"]["card"]["name"] == name
+    assert main(["enhance", "-i", str(out), str(tmp_path / "shown.y4m"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["enhanced"] == 4
+
+
+def test_a_network_that_is_neither_file_nor_shipped(make_clip, tmp_path, capsys):
+    clip = make_clip(tmp_path / "film.mp4", frames=2)
+    line = fails(capsys, 1, "encode", "-i", clip, tmp_path / "out.mp4", "-n", "sr3x")
+    assert "there is no file sr3x, nor a shipped network: sr2x_luma" in line
 
 
 def test_probe_tells_what_travels(coded, capsys):

@@ -40,6 +40,19 @@ def test_encodes_with_the_shipped_network(make_clip, tmp_path):
     assert run_jobs(jobs, tmp_path / "run").outcomes["a"].fresh is False
 
 
+def test_a_shipped_network_by_its_name(make_clip, tmp_path):
+    make_clip(tmp_path / "film.mp4", frames=3)
+    fast = {"codec": "libx264", "options": {"preset": "ultrafast"}}
+    jobs = one_job(tmp_path, network="sr2x_luma", **fast)
+    result = run_jobs(jobs, tmp_path / "run").require()["a"].result
+    assert result["network_bytes"] == len(base_network("sr2x_luma"))
+    # A file of that name goes before, and its content makes another job of it.
+    (tmp_path / "sr2x_luma").write_bytes(b"no network")
+    assert run_jobs(jobs, tmp_path / "run").outcomes["a"].state == "failed"
+    missing = one_job(tmp_path, network="sr3x", **fast)
+    assert "cannot read" in run_jobs(missing, tmp_path / "other").outcomes["a"].error
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

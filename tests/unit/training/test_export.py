@@ -17,7 +17,7 @@ from nnrvideo.model import infer_contract, load_onnx, unpack
 from nnrvideo.model.blocknet import OUT_BLOCKS, skip_taps
 from nnrvideo.runtime import OnnxRuntimeBackend
 from nnrvideo.training import BlockNet, NetShape, PairSet, Trained, TrainSettings
-from nnrvideo.training.export import Enlarger, to_nnc, to_onnx
+from nnrvideo.training.export import PlaneFilter, to_nnc, to_onnx
 from nnrvideo.training.nets import to_arrays
 from nnrvideo.training.train import train
 
@@ -99,9 +99,9 @@ def test_other_values_than_trained_are_noticed(trained: Trained) -> None:
         to_nnc(replace(trained, plan=replace(trained.plan, qp=coarser)))
 
 
-def test_enlarger_matches_torch_after_rounding(trained: Trained, pairs: PairSet) -> None:
+def test_plane_filter_matches_torch_after_rounding(trained: Trained, pairs: PairSet) -> None:
     plane = pairs.small[0]
-    enlarged = Enlarger(to_nnc(trained))(plane)
+    enlarged = PlaneFilter(to_nnc(trained))(plane)
     assert enlarged.shape == (2 * plane.shape[0], 2 * plane.shape[1])
     net = BlockNet(SETTINGS.shape)
     padded = np.pad(plane, net.shape.overlap, mode="edge")[np.newaxis, np.newaxis]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from nnrvideo.container import VideoWriter
 from nnrvideo.errors import ContainerError
 from nnrvideo.picture import ChromaFormat, ColourDescription, Picture
 from nnrvideo.training import Degradation, PairSet, PairSettings, find_clips, make_pairs, measure
-from nnrvideo.training.data import halve
-from nnrvideo.training.evaluate import enlarge_lanczos, markdown, sequence_psnr
+from nnrvideo.training.data import base_pair_settings, halve
+from nnrvideo.training.evaluate import CARD_DEGRADATIONS, enlarge_lanczos, sequence_psnr
 
 
 def write_clip(path: Path, planes: list[np.ndarray], codec: str = "ffv1") -> None:
@@ -30,9 +31,9 @@ def write_clip(path: Path, planes: list[np.ndarray], codec: str = "ffv1") -> Non
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    x = np.arange(130)
+    x = np.arange(386)
     planes = [
-        np.broadcast_to(np.clip(128 + 90 * np.sign(np.sin((x + n) / 5)), 0, 255), (98, 130))
+        np.broadcast_to(np.clip(128 + 90 * np.sign(np.sin((x + n) / 5)), 0, 255), (262, 386))
         for n in range(6)
     ]
     path = tmp_path / "stripes.mkv"
@@ -67,9 +68,9 @@ def test_pairs_of_a_clip(clip: Path, quick_pairs: PairSettings, tmp_path: Path) 
     lines: list[str] = []
     made = make_pairs([clip], quick_pairs, progress=lines.append)
     # 4 pictures, of which 2 are kept, at full size (cut to a multiple of 4) and at half of it.
-    assert [plane.shape for plane in made.small] == [(48, 64)] * 2 + [(24, 32)] * 2
-    assert [made.large[index].shape for index in made.large_index] == [(96, 128)] * 2 + [
-        (48, 64)
+    assert [plane.shape for plane in made.small] == [(130, 192)] * 2 + [(64, 96)] * 2
+    assert [made.large[index].shape for index in made.large_index] == [(260, 384)] * 2 + [
+        (128, 192)
     ] * 2
     assert len(lines) == 2
     for small, index in zip(made.small, made.large_index, strict=True):
@@ -104,8 +105,48 @@ def test_measuring_plain_interpolation_finds_no_gain(clip: Path) -> None:
     (row,) = measure(enlarge_lanczos, [clip], [Degradation("area", "libx264", 24)], max_pictures=3)
     assert row.pictures == 3
     assert row.gain == 0
-    assert 10 < row.lanczos_psnr < 50
-    assert "| stripes | 3 | area | libx264 | 24 |" in markdown([row])
+    assert 10 < row.plain_psnr < 50
+    assert row.row() == {
+        "clip": "stripes",
+        "pictures": 3,
+        "downscaler": "area",
+        "codec": "libx264",
+        "CRF": 24,
+        "Lanczos, dB": round(row.plain_psnr, 2),
+        "network, dB": round(row.plain_psnr, 2),
+        "gain, dB": 0.0,
+    }
+
+
+def test_at_the_same_size_the_decoded_pictures_are_the_measure(clip: Path) -> None:
+    kept, halved = (
+        measure(lambda plane: plane + 1, [clip], [Degradation(None, "libx264", 24)]),
+        measure(enlarge_lanczos, [clip], [Degradation("area", "libx264", 24)]),
+    )
+    (row,) = kept
+    assert row.plain_psnr > halved[0].plain_psnr  # nothing was reduced
+    assert row.gain < 0  # every sample is off by one more
+    assert row.row()["decoded, dB"] == round(row.plain_psnr, 2)
+    assert "downscaler" not in row.row()
+
+
+def test_pairs_of_the_same_size(clip: Path, quick_pairs: PairSettings) -> None:
+    kinds = (Degradation(None, "libx265", 30),)
+    made = make_pairs([clip], replace(quick_pairs, degradations=kinds, halvings=(0, 1, 2, 3)))
+    # The third halving leaves 48x32, too little for a crop.
+    shapes = [plane.shape for plane in made.small]
+    assert shapes == [(260, 384)] * 2 + [(128, 192)] * 2 + [(64, 96)] * 2
+    for small, index in zip(made.small, made.large_index, strict=True):
+        assert 0 < np.abs(made.large[index].astype(int) - small).mean() < 8
+
+
+def test_what_base_networks_are_trained_and_judged_on() -> None:
+    for mode, scale in (("sr2x", 2), ("enhance", 1)):
+        kinds = (*base_pair_settings(mode).degradations, *CARD_DEGRADATIONS[mode])
+        assert {each.scale for each in kinds} == {scale}
+        assert {each.codec for each in kinds} == {"libx264", "libx265"}
+    with pytest.raises(ValueError, match=r"sr2x, enhance, not 'sr1\.5x'"):
+        base_pair_settings("sr1.5x")
 
 
 def test_sequence_psnr_is_that_of_the_mean_error() -> None:
