@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 #: Names of the shipped networks; ``_s`` is tier S, which costs a third of the others.
-NETWORK_NAMES: Final = ("sr2x_luma", "sr2x_luma_s")
+NETWORK_NAMES: Final = ("sr2x_luma", "sr2x_luma_s", "enhance_luma", "enhance_luma_s")
 #: The network used where none is given: doubles width and height, works on luma.
 BASE_NETWORK: Final = "sr2x_luma"
 
