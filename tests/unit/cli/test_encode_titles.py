@@ -101,7 +101,6 @@ def test_options_of_training_need_a_mode_that_trains(film, tmp_path, capsys) -> 
         (["--budget", "nan"], "budget is a positive number"),
         (["--steps", "3"], "at least 10 steps"),
         (["--repeat", "-1"], "repeat is 0 seconds or more"),
-        (["--network", "n.nnc"], "--network is an option of --mode base"),
         (["--report", "r.pdf"], "--report takes a file .html or .json"),
         (["-pass", "2"], "two passes are for a bit rate"),
         (["-crf", "good"], "-crf takes a number"),
