@@ -45,9 +45,9 @@ def fail(arguments, folder):
 def wait(arguments, folder):
     """Leaves traces of its start, waits for a file, then finishes."""
     note(arguments, "wait")
+    print("noise on standard output", flush=True)
     (folder / "progress").write_text(str(os.getpid()))
     (folder / ".x.part.mp4").write_text("half")
-    print("noise on standard output")
     while not Path(arguments["until"]).exists():
         time.sleep(0.01)
     return {"kept": sorted(each.name for each in folder.iterdir())}

@@ -90,7 +90,8 @@ def test_a_full_disk_is_one_line_and_no_file(
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500));"
         "from nnrvideo.cli.main import run; run()"
     )
-    arguments = [sys.executable, "-c", limited, *command(source, target)[3:]]
+    # -B: of compiled modules Python would keep the part that the bound lets through.
+    arguments = [sys.executable, "-B", "-c", limited, *command(source, target)[3:]]
     arguments.remove("-v")
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode in (1, 5)
