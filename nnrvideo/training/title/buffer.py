@@ -11,7 +11,6 @@ Spec: Rec. ITU-T H.264 / H.265 Annex C describe the buffer; nothing here is norm
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -78,8 +77,6 @@ class Buffer:
         Returns:
             0 where the promise is kept.
         """
-        if math.isinf(self.size):
-            return 0
         known = list(units)
         # The times of decoding are those of showing, in order, but for a delay that is the same
         # for all.

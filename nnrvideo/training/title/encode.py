@@ -13,7 +13,6 @@ Spec: nothing here is normative.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import shutil
 from collections.abc import Callable, Mapping
@@ -34,7 +33,7 @@ from nnrvideo.training.title.pieces import Pieces, Request
 from nnrvideo.training.title.results import TitleReport
 from nnrvideo.training.title.settings import TitleSettings
 from nnrvideo.training.title.trial import Trial
-from nnrvideo.training.title.workshop import content_id, open_workshop
+from nnrvideo.training.title.workshop import content_id, folder_beside, open_workshop
 
 
 def encode_title(
@@ -107,10 +106,8 @@ def encode_title(
     if settings.target == "ms-ssim" and min(request.size) < MS_SSIM_MIN_SIDE:
         raise ValueError(f"MS-SSIM needs pictures of at least {MS_SSIM_MIN_SIDE} samples")
     identity = content_id(source)
-    told = repr((identity, settings, codec, sorted(given.items()), duration, base))
-    folder = work or target.with_name(
-        f".{target.name[:80]}.{hashlib.sha256(told.encode()).hexdigest()[:12]}.nnrvideo"
-    )
+    told = (identity, settings, codec, sorted(given.items()), duration, base)
+    folder = work or folder_beside(target, told)
     # Whether it can be written at all shall be known before hours of work.
     OutputFile(target, overwrite=overwrite).discard()
     with (
@@ -156,14 +153,15 @@ def request_for(
 
 
 def _with_base(settings: TitleSettings, base: bytes) -> TitleSettings:
-    mode, _ = kind_of(base)
+    """Settings in which the kind of a given network is the only one."""
+    mode, tier = kind_of(base)
     if mode not in settings.modes:
         raise ValueError(f"the network is for {mode}, not for {', '.join(settings.modes)}")
     if settings.tiers is not None:
         raise ValueError("a network that is given has its tier; tiers are for training")
     if settings.budget is not None:
         raise ValueError("a budget is for training a network; updates take steps")
-    return replace(settings, modes=(mode,))
+    return replace(settings, modes=(mode,), tiers=(tier,))
 
 
 def _require_torch() -> None:

@@ -11,7 +11,6 @@ Spec: nothing here is normative.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -23,11 +22,11 @@ from nnrvideo.files import OutputFile
 from nnrvideo.training.kinds import TIERS, Mode
 from nnrvideo.training.title import tasks
 from nnrvideo.training.title.encode import encode_title, request_for
-from nnrvideo.training.title.pieces import Coded, Pieces, Request
+from nnrvideo.training.title.pieces import Coded, Pieces, Request, train_on
 from nnrvideo.training.title.results import TitleReport
 from nnrvideo.training.title.settings import TitleSettings
 from nnrvideo.training.title.sizes import first_reduced, fitting_tier, sent_bits
-from nnrvideo.training.title.workshop import Workshop, content_id, open_workshop
+from nnrvideo.training.title.workshop import Workshop, content_id, folder_beside, open_workshop
 
 
 @final
@@ -94,11 +93,8 @@ def encode_ladder(
     for rung in rungs:
         OutputFile(rung.target, overwrite=overwrite).discard()
     identity = content_id(source)
-    told = repr((identity, settings, codec, sorted((options or {}).items()), rungs, duration))
-    first = rungs[0].target
-    folder = work or first.with_name(
-        f".{first.name[:80]}.{hashlib.sha256(told.encode()).hexdigest()[:12]}.nnrvideo"
-    )
+    told = (identity, settings, codec, sorted((options or {}).items()), rungs, duration)
+    folder = work or folder_beside(rungs[0].target, told)
     with (
         open_workshop(folder, source, identity, keep=work is not None) as workshop,
         tasks.reporting(progress),
@@ -190,20 +186,12 @@ def _base(given: _Given, steps: Sequence[_Step]) -> bytes:
     fitting = [fitting_tier(step.request, mode, step.coded.bits) for step in steps]
     tier = settings.tiers[0] if settings.tiers else min(fitting, key=TIERS.index)
     given.say(f"{mode} {tier}: training on all rungs")
-    result = given.workshop.do(
-        tasks.train,
-        {
-            "pairs": [[str(step.request.source), step.coded.file] for step in steps],
-            "mode": mode,
-            "tier": tier,
-            "steps": settings.steps,
-            "seconds": settings.budget,
-            "share": round(
-                max(sent_bits(step.request, mode, tier) / step.coded.bits for step in steps), 3
-            ),
-            "pictures": settings.pictures,
-            "seed": settings.seed,
-            "threads": settings.threads,
-        },
+    share = max(sent_bits(step.request, mode, tier) / step.coded.bits for step in steps)
+    result = train_on(
+        given.workshop,
+        [(step.request, step.coded) for step in steps],
+        (mode, tier),
+        share=share,
+        seconds=settings.budget,
     )
     return Path(result["network_file"]).read_bytes()

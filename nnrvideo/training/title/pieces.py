@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from nnrvideo.authoring import Span
 from nnrvideo.authoring.schedule import ALWAYS
@@ -176,20 +176,12 @@ class Pieces:
             seconds: CPU time, if that is bounded.
         """
         self._say(f"{mode} {tier}: training")
-        settings = self._request.settings
-        result = self._workshop.do(
-            tasks.train,
-            {
-                "pairs": [[str(self._request.source), coded.file]],
-                "mode": mode,
-                "tier": tier,
-                "steps": settings.steps,
-                "seconds": seconds,
-                "share": round(share, 3),
-                "pictures": settings.pictures,
-                "seed": settings.seed,
-                "threads": settings.threads,
-            },
+        result = train_on(
+            self._workshop,
+            [(self._request, coded)],
+            (mode, tier),
+            share=share,
+            seconds=seconds,
         )
         self.training_seconds += result["cpu_seconds"]
         return Network(
@@ -265,6 +257,44 @@ class Pieces:
         self.training_seconds += result["cpu_seconds"]
         update: str | None = result.get("update_file")
         return update
+
+
+def train_on(
+    workshop: Workshop,
+    versions: Sequence[tuple[Request, Coded]],
+    kind: tuple[Mode, Tier],
+    *,
+    share: float,
+    seconds: float | None,
+) -> Mapping[str, Any]:
+    """Trains a network on coded versions.
+
+    Args:
+        workshop: Where it is done.
+        versions: What was wanted, all with the same settings, and what was coded.
+        kind: Of the network.
+        share: Of the bits, that it will take, about.
+        seconds: CPU time, if that is bounded.
+
+    Returns:
+        As :func:`nnrvideo.training.title.tasks.train`.
+    """
+    mode, tier = kind
+    settings = versions[0][0].settings
+    return workshop.do(
+        tasks.train,
+        {
+            "pairs": [[str(request.source), coded.file] for request, coded in versions],
+            "mode": mode,
+            "tier": tier,
+            "steps": settings.steps,
+            "seconds": seconds,
+            "share": round(share, 3),
+            "pictures": settings.pictures,
+            "seed": settings.seed,
+            "threads": settings.threads,
+        },
+    )
 
 
 def plain_name(knob: Knob) -> str:

@@ -8,7 +8,6 @@ paths in and by names in ``folder`` out, nothing remembered between two calls.
 from __future__ import annotations
 
 import base64
-import math
 import time
 from bisect import bisect_right
 from collections import Counter
@@ -301,7 +300,11 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
     with open_media(path) as media:
         _, units = count_bits(media)
     scenes = _scenes(measured, units, target)
-    buffer = Buffer(*(arguments["buffer"] or (math.inf, math.inf)))
+    lacking = 0
+    if arguments["buffer"] is not None:
+        lacking = Buffer(*arguments["buffer"]).lacking(
+            [(unit.pts, unit.bits.total) for unit in units]
+        )
     return {
         "scenes": [scene.to_json() for scene in scenes],
         "samples": measured.plain.pictures[0].samples,
@@ -309,7 +312,7 @@ def measure(arguments: Mapping[str, Json], folder: Path) -> Mapping[str, Json]:
         "pictures": len(measured.times),
         "enhanced": measured.enhanced,
         "unpaired": measured.unpaired,
-        "lacking": buffer.lacking([(unit.pts, unit.bits.total) for unit in units]),
+        "lacking": lacking,
         **({} if network is None else {"file": path.name}),
     }
 

@@ -14,7 +14,6 @@ from nnrvideo.authoring import coded_size
 from nnrvideo.errors import ModelError
 from nnrvideo.metrics import decibels
 from nnrvideo.training.kinds import USUAL_STEPS, Level, Mode, Tier, kmac_per_sample, mode_scale
-from nnrvideo.training.title.base import kind_of
 from nnrvideo.training.title.curve import Anchor, Knob, PlainCurve, search
 from nnrvideo.training.title.decide import BASE, OFF, Choice, choose, spans_of, updates_of
 from nnrvideo.training.title.figures import Measure, Scene, total_bits
@@ -106,12 +105,6 @@ class Trial:
         if not math.isfinite(plain.psnr_y):
             self._note("no network was tried: the plain encode has no errors")
             return
-        if self._request.base is not None:
-            mode, tier = kind_of(self._request.base)
-            if self._possible(mode) and self._affordable(mode, tier):
-                coded = self._coded_for(mode, tier, plain_coded)
-                yield self._pieces.adopt(coded, mode, tier, self._request.base)
-            return
         bits = plain_coded.bits
         wanted = [
             (mode, tier)
@@ -128,8 +121,11 @@ class Trial:
             if self._hopeless(mode):
                 self._note(f"{mode} was left out: less reduction was far behind already")
                 continue
-            share = sent_bits(self._request, mode, tier) / bits
             coded = self._coded_for(mode, tier, plain_coded)
+            if self._request.base is not None:
+                yield self._pieces.adopt(coded, mode, tier, self._request.base)
+                continue
+            share = sent_bits(self._request, mode, tier) / bits
             yield self._pieces.train(coded, mode, tier, share, seconds)
 
     def _hopeless(self, mode: Mode) -> bool:
@@ -155,15 +151,13 @@ class Trial:
     def _affordable(self, mode: Mode, tier: Tier) -> bool:
         limit = self._settings.complexity_limit
         cost = kmac_per_sample(mode, tier)
-        if limit is None or cost <= limit:
-            if self._request.buffer and not left_for_video(self._request, mode, tier):
-                self._note(f"{mode} {tier} was left out: it is too large for -maxrate or -bufsize")
-                return False
+        if limit is not None and cost > limit:
+            reason = f"it takes {cost:.2f} kMAC a sample, over the limit of {limit:g}"
+        elif self._request.buffer and not left_for_video(self._request, mode, tier):
+            reason = "it is too large for -maxrate or -bufsize"
+        else:
             return True
-        self._note(
-            f"{mode} {tier} was left out: it takes {cost:.2f} kMAC a sample, over the limit of "
-            f"{limit:g}"
-        )
+        self._note(f"{mode} {tier} was left out: {reason}")
         return False
 
     def _coded_for(self, mode: Mode, tier: Tier, plain: Coded) -> Coded:
@@ -254,11 +248,11 @@ class Trial:
     def _update_steps(self, network: Network, scenes: int) -> int:
         budget = self._settings.budget
         steps = self._settings.update_steps
-        if steps is None:
+        if steps is None and self._request.base is not None:
             # A network that was given has seen nothing of the title yet.
+            steps = self._settings.steps or USUAL_STEPS
+        elif steps is None:
             steps = max(network.steps // _UPDATE_STEPS, 1)
-            if self._request.base is not None:
-                steps = self._settings.steps or USUAL_STEPS
         if budget is None:
             return steps
         share = budget * _UPDATE_SHARE / (scenes * len(self._settings.levels))

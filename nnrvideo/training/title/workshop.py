@@ -132,6 +132,17 @@ def open_workshop(folder: Path, source: Path, source_id: str, *, keep: bool) -> 
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def folder_beside(target: Path, told: object) -> Path:
+    """A hidden work folder for a target.
+
+    Args:
+        target: What will be written.
+        told: All that the work depends on; the same ``repr`` finds the same folder again.
+    """
+    digest = hashlib.sha256(repr(told).encode()).hexdigest()
+    return target.with_name(f".{target.name[:80]}.{digest[:12]}.nnrvideo")
+
+
 def content_id(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal.
 
