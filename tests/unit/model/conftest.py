@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -94,4 +95,23 @@ def same_enhance(builder):
     b.node("Relu", b.last)
     b.conv(3, 8, pads=[1, 1, 1, 1])
     b.node("Add", b.last, "x")
+    return b.bytes()
+
+
+@pytest.fixture
+def every_type(builder):
+    """A tensor of each element type, some over a page, scalars and an empty one."""
+    b = builder(opset=21)
+    random = np.random.default_rng(3)
+    for dtype in (
+        "float32 float16 float64 bfloat16 int8 int16 int32 int64 uint8 uint16 bool int4 uint4"
+    ).split():
+        array = np.asarray(random.integers(0, 2 if dtype == "bool" else 8, (41, 57)))
+        known = np.dtype(getattr(ml_dtypes, dtype, None) or dtype)
+        b.constant(dtype, array.astype(known))
+        b.node("Identity", dtype)
+    b.constant("wide", np.arange(2000) << 40)
+    b.node("Identity", "wide")
+    b.constant("scalar", np.array(2.5, np.float32))
+    b.node("Mul", "x", "scalar")
     return b.bytes()

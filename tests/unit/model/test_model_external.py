@@ -6,7 +6,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -32,25 +31,6 @@ from nnrvideo.nnc import EncodeSettings
 LOSSLESS = EncodeSettings(lossless=True, preset="fast")
 FAST = EncodeSettings(preset="fast")
 IN_PARTS = EncodeSettings(preset="fast", max_unit_bytes=500)
-
-
-@pytest.fixture
-def every_type(builder):
-    """A tensor of each element type, some over a page, scalars and an empty one."""
-    b = builder(opset=21)
-    random = np.random.default_rng(3)
-    for dtype in (
-        "float32 float16 float64 bfloat16 int8 int16 int32 int64 uint8 uint16 bool int4 uint4"
-    ).split():
-        array = np.asarray(random.integers(0, 2 if dtype == "bool" else 8, (41, 57)))
-        known = np.dtype(getattr(ml_dtypes, dtype, None) or dtype)
-        b.constant(dtype, array.astype(known))
-        b.node("Identity", dtype)
-    b.constant("wide", np.arange(2000) << 40)
-    b.node("Identity", "wide")
-    b.constant("scalar", np.array(2.5, np.float32))
-    b.node("Mul", "x", "scalar")
-    return b.bytes()
 
 
 def run(path_or_bytes, outputs=None):
